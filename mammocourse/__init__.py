@@ -92,6 +92,6 @@ def set_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed!r}; it must be an integer from 0 to 2**32 - 1.")
     random.seed(int(seed))
-    np.random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002 (libraries still use it)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(int(seed))

@@ -1,0 +1,56 @@
+# Everything that one does with the course. `make book` and `make test` do their
+# own set-up: they need nothing but make and Python 3.11, 3.12 or 3.13.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+COLAB := .venv-colab
+export PYTHON_FOR_VENV
+export MAMMOCOURSE_MODE ?= small
+export PYTHONPATH := $(CURDIR)/book/_tools
+export JUPYTER_PLATFORM_DIRS := 1
+
+.PHONY: help book test test-all notebooks lab bench full wheel colab-check lock clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml
+	@sh book/_tools/make_environment.sh $(VENV) requirements.lock
+	@touch $@
+
+book: $(READY)  ## Execute the chapters at small scale and build the site in _build/html
+	$(PYTHON) book/_tools/build.py
+
+notebooks: book  ## Write the student notebooks to notebooks/
+	$(PYTHON) book/_tools/publish_notebooks.py
+
+test: $(READY)  ## Test the package, the notebooks and the site
+	$(PYTHON) -m pytest
+
+test-all: test colab-check  ## The same, with Colab's versions and the untouched student notebooks
+	$(PYTHON) -m pytest -m release
+
+lab: $(READY)  ## Open the student notebooks in JupyterLab
+	$(VENV)/bin/jupyter lab notebooks
+
+bench: $(READY)  ## Measure the course's code side by side with what people use now
+	@for file in benchmarks/*.py; do echo "== $$file"; $(PYTHON) $$file || exit 1; done
+
+full: $(READY)  ## Run a chapter at full scale and store its results: make full CHAPTER=02
+	$(PYTHON) book/_tools/full.py $(CHAPTER)
+
+wheel: $(READY)  ## Build the wheel in dist/
+	$(PYTHON) -m build --wheel --no-isolation
+
+colab-check: $(READY)  ## Run the student notebooks with the versions that Colab has
+	$(PYTHON) tests/colab_check.py $(COLAB)
+
+lock: $(READY)  ## Resolve the lock file anew
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip compile pyproject.toml --universal --python-version 3.11 \
+	  --generate-hashes --extra cpu --extra book --extra test --no-header --no-annotate \
+	  --quiet --upgrade --output-file requirements.lock
+
+clean:  ## Remove everything that was generated, but not the environment
+	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""Sphinx extension of the book: launch buttons, the ledger page, the notebooks.
+
+Registered in ``_config.yml``; it knows the repository's address only from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "book" / "_tools"))
+
+import chapters as course  # noqa: E402
+import notebooks  # noqa: E402
+
+
+def point_to_the_cache(app: Sphinx, config: Any) -> None:
+    """Take the executed chapters from the cache of the current environment."""
+    config.nb_execution_cache_path = str(course.cache_path())
+
+
+def set_theme_options(app: Sphinx, config: Any) -> None:
+    """Set what Jupyter Book's settings cannot: one search field, our own download link."""
+    config.html_theme_options.update(navbar_persistent=[], use_download_button=False)
+
+
+def add_launch_buttons(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Offer every chapter's notebook on Colab, in JupyterLab and as a download."""
+    names = {f"book/{item.name}": item.name for item in course.chapters()}
+    if pagename not in names or "header_buttons" not in context:
+        return
+    options = app.config.html_theme_options
+    repository = options["repository_url"].removeprefix("https://github.com/").strip("/")
+    branch = options.get("repository_branch", "main")
+    file = f"notebooks/{names[pagename]}.ipynb"
+    links = [
+        (
+            "Open in Colab",
+            f"https://colab.research.google.com/github/{repository}/blob/{branch}/{file}",
+        ),
+        (
+            "Open in JupyterLab (Binder)",
+            f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{file}",
+        ),
+        ("Download the notebook", context["pathto"](file, 1)),
+    ]
+    context["header_buttons"].insert(
+        0,
+        {
+            "type": "group",
+            "tooltip": "Open this chapter as a notebook",
+            "icon": "fas fa-rocket",
+            "label": "launch-buttons",
+            "buttons": [{"type": "link", "text": text, "url": url} for text, url in links],
+        },
+    )
+
+
+def remove_thebe(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Drop the scripts of sphinx-thebe: Jupyter Book loads them even where it is off."""
+    for key in ("script_files", "css_files"):
+        context[key] = [
+            item
+            for item in context.get(key, [])
+            if "thebe" not in f"{item} {getattr(item, 'attributes', '')}".lower()
+        ]
+
+
+def _text(value: str) -> nodes.paragraph:
+    return nodes.paragraph("", value)
+
+
+class Ledger(SphinxDirective):
+    """``{ledger}``: claimed and recomputed values with their verdicts, as a table."""
+
+    header = ("Claim", "Where", "Stated", "Recomputed", "Verdict", "Why")
+    widths = (22, 10, 10, 18, 14, 26)
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table from the claims, the executed chapters and the stored results."""
+        import ledger_table
+
+        self.env.note_dependency(str(ROOT / "data" / "claims.yml"))
+        for item in course.chapters():
+            self.env.note_dependency(str(item.path))
+        table = nodes.table(classes=["mammocourse-ledger"])
+        group = nodes.tgroup(cols=len(self.header))
+        table += group
+        for width in self.widths:
+            group += nodes.colspec(colwidth=width)
+        head = nodes.thead()
+        group += head
+        head += self._row(self.header)
+        body = nodes.tbody()
+        group += body
+        for row in ledger_table.rows():
+            body += self._row(row)
+        return [table]
+
+    def _row(self, cells: tuple[str, ...]) -> nodes.row:
+        row = nodes.row()
+        for cell in cells:
+            row += nodes.entry("", _text(cell))
+        return row
+
+
+def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
+    """Write the student and the solution notebooks beside the finished site."""
+    if exception is not None or app.builder.format != "html":
+        return
+    notebooks.write_all(app, course.BUILD / "notebooks")
+    target = Path(app.outdir) / "notebooks"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(course.BUILD / "notebooks" / "student", target)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything."""
+    app.connect("config-inited", point_to_the_cache)
+    app.connect("config-inited", set_theme_options)
+    app.connect("html-page-context", add_launch_buttons, priority=502)
+    app.connect("html-page-context", remove_thebe, priority=900)
+    app.connect("build-finished", write_notebooks)
+    app.add_directive("ledger", Ledger)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

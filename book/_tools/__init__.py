@@ -1,0 +1,1 @@
+"""Tools that turn the chapters into a site and into notebooks."""

@@ -1,0 +1,263 @@
+"""The chapters: where they are, what is in them, and how they are executed.
+
+A chapter is one MyST file. It is executed once for a given state of the code,
+the data, the lock file and the mode; the result is kept in a cache of
+`jupyter-cache`, from which the site and the notebooks are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "_build"
+TIMEOUT_SECONDS = {"small": 300, "full": 24 * 3600}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One executable chapter of the book."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """File name without its ending, for example "02_logistic_regression"."""
+        return self.path.stem
+
+    @property
+    def number(self) -> str:
+        """Two digits, for example "02"."""
+        return self.name[:2]
+
+    def read(self) -> Any:
+        """Return the chapter as a notebook without outputs."""
+        from myst_nb.core.read import read_myst_markdown_notebook
+        from myst_parser.config.main import MdParserConfig
+
+        return read_myst_markdown_notebook(
+            self.path.read_text(encoding="utf-8"),
+            MdParserConfig(enable_extensions={"colon_fence", "dollarmath", "amsmath", "deflist"}),
+            path=self.path,
+        )
+
+
+def number_cells(notebook: Any) -> None:
+    """Give every cell an id that depends on its content alone."""
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        seen[digest] = seen.get(digest, 0) + 1
+        cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+
+
+def tags(cell: Any) -> list[str]:
+    """Return the tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def chapters() -> list[Chapter]:
+    """Return the executable chapters in the order of the table of contents."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+    def files(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if "file" in node:
+                yield node["file"]
+            for value in node.values():
+                yield from files(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from files(value)
+
+    paths = (ROOT / f"{file}.md" for file in files(toc))
+    return [Chapter(path) for path in paths if "{code-cell}" in path.read_text(encoding="utf-8")]
+
+
+def chapter(number: str) -> Chapter:
+    """Return one chapter by its number; the error names the ones there are."""
+    found = {item.number: item for item in chapters()}
+    if number not in found:
+        raise SystemExit(f"There is no chapter {number!r}; choose one of {', '.join(found)}.")
+    return found[number]
+
+
+def mode() -> str:
+    """Return the scale at which the chapters run, as the package sees it."""
+    from mammocourse import mode as package_mode
+
+    return package_mode()
+
+
+def environment_key() -> str:
+    """Return a hash of all that can change a chapter's outputs besides its cells.
+
+    That is the package, the data, the lock file, the mode and the Python version.
+    """
+    digest = hashlib.sha256(f"{mode()} {sys.version_info[:2]}".encode())
+    for folder in (ROOT / "mammocourse", ROOT / "data"):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
+                digest.update(path.read_bytes())
+    digest.update((ROOT / "requirements.lock").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_path() -> Path:
+    """Return the folder of the execution cache for the current environment."""
+    return BUILD / ".jupyter_cache" / environment_key()
+
+
+def _cache() -> Any:
+    from jupyter_cache import get_cache
+
+    path = cache_path()
+    path.mkdir(parents=True, exist_ok=True)
+    return get_cache(str(path))
+
+
+def cached(item: Chapter) -> tuple[Any, float] | None:
+    """Return the executed notebook of a chapter and its seconds, if it is cached."""
+    cache = _cache()
+    notebook = item.read()
+    try:
+        record = cache.match_cache_notebook(notebook)
+    except KeyError:
+        return None
+    _, merged = cache.merge_match_into_notebook(notebook)
+    return merged, float(record.data.get("execution_seconds", 0.0))
+
+
+def store(item: Chapter, notebook: Any, seconds: float) -> None:
+    """Put an executed notebook into the cache; call it for complete runs only."""
+    from jupyter_cache.base import CacheBundleIn
+
+    bundle = CacheBundleIn(notebook, str(item.path), data={"execution_seconds": seconds})
+    _cache().cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def execute(item: Chapter, progress: Callable[[int, int], None] | None = None) -> Any:
+    """Run a chapter in a fresh kernel and return the executed notebook.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell fails; nothing is cached then.
+    """
+    from nbclient import NotebookClient
+
+    notebook = item.read()
+    code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+    def executed(cell: Any, cell_index: int, **_: Any) -> None:
+        if progress is not None and cell_index in code_cells:
+            progress(code_cells.index(cell_index) + 1, len(code_cells))
+
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            extra_arguments=["--log-level=ERROR"],
+            timeout=TIMEOUT_SECONDS[mode()],
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            store_widget_state=False,
+            on_cell_complete=executed,
+        )
+        client.execute()
+    return notebook
+
+
+def execute_all(force: bool = False) -> None:
+    """Execute every chapter that is not cached, with one line of progress each."""
+    for item in chapters():
+        found = None if force else cached(item)
+        if found is not None:
+            print(f"{item.name:<32} unchanged ({found[1]:.0f} s when it ran)", flush=True)
+            continue
+
+        def progress(done: int, total: int, name: str = item.name) -> None:
+            if sys.stdout.isatty():
+                print(f"\r{name:<32} cell {done}/{total}", end="", flush=True)
+
+        start = time.perf_counter()
+        notebook = execute(item, progress)
+        seconds = time.perf_counter() - start
+        store(item, notebook, seconds)
+        print(f"\r{item.name:<32} executed in {seconds:.0f} s ({mode()} scale)", flush=True)
+
+
+def source_hash(item: Chapter) -> str:
+    """Return a hash of the code that decides a chapter's stored results.
+
+    It covers the cells outside exercises, quizzes and figures, and the modules of
+    the package that the chapter imports, as syntax trees without docstrings:
+    comments, layout and prose do not matter.
+    """
+    leave_out = {"answer", "solution", "check", "quiz", "figure"}
+    sources = [
+        cell.source
+        for cell in item.read().cells
+        if cell.cell_type == "code" and not leave_out & set(tags(cell))
+    ]
+    modules: set[str] = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mammocourse."):
+                modules.add(str(node.module))
+    modules -= {f"mammocourse.{name}" for name in ("check", "interactive", "ledger", "plotting")}
+    for module in sorted(modules):
+        sources.append((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(_canonical(ast.parse(source)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _canonical(node: Any) -> str:
+    """Write a syntax tree in a way that is the same for all Python versions."""
+    if isinstance(node, ast.AST):
+        fields = []
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(value, list) and value and _is_docstring(value[0]):
+                value = value[1:]
+            if value not in (None, []) and name not in ("kind", "type_comment", "ctx"):
+                fields.append(f"{name}={_canonical(value)}")
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_canonical, node))}]"
+    return repr(node)
+
+
+def _is_docstring(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def main() -> None:
+    """Execute the chapters from the command line."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--force", action="store_true", help="run cached chapters again")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    execute_all(force=arguments.force)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Run a chapter at full scale and store what it entered into the ledger.
+
+``make full CHAPTER=02`` is the only writer of ``data/results/02.json``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+os.environ["MAMMOCOURSE_MODE"] = "full"
+
+import chapters as course
+import ledger_table
+
+SCHEMA = 1
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "statsmodels", "keras", "tensorflow")
+
+
+def results_path(number: str) -> Path:
+    """Return where the results of a chapter are stored."""
+    return course.ROOT / "data" / "results" / f"{number}.json"
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        for distribution in (name, f"{name}-cpu"):
+            try:
+                found[name] = importlib.metadata.version(distribution)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def run(number: str) -> None:
+    """Execute one chapter at full scale and write its results, all or nothing."""
+    item = course.chapter(number)
+
+    def progress(done: int, total: int) -> None:
+        print(f"{item.name}: cell {done} of {total} done", flush=True)
+
+    start = time.perf_counter()
+    notebook = course.execute(item, progress)
+    seconds = time.perf_counter() - start
+    course.store(item, notebook, seconds)
+    entries = ledger_table.recorded(notebook)
+    results: dict[str, Any] = {
+        name: {key: entry[key] for key in ("value", "mc_error", "seed") if key in entry}
+        for name, entry in sorted(entries.items())
+    }
+    content = {
+        "schema": SCHEMA,
+        "chapter": number,
+        "mode": "full",
+        "command": f"make full CHAPTER={number}",
+        "date": date.today().isoformat(),
+        "source_hash": course.source_hash(item),
+        "versions": versions(),
+        "machine": {
+            "processor": processor(),
+            "architecture": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+        },
+        "seconds": round(seconds),
+        "results": results,
+    }
+    path = results_path(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    print(f"{len(results)} results of chapter {number} stored after {seconds:.0f} s.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("Name one chapter: make full CHAPTER=02")
+    run(sys.argv[1])

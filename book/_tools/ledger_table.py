@@ -1,0 +1,72 @@
+"""The rows of the ledger page: claims, recomputed values, verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import chapters as course
+from mammocourse.ledger import RECORD_MIME, Claim, claims, verdict
+
+
+def recorded(notebook: Any) -> dict[str, dict[str, Any]]:
+    """Return what the cells of an executed notebook entered into the ledger."""
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            entry = output.get("data", {}).get(RECORD_MIME)
+            if entry is not None:
+                entry = json.loads(entry) if isinstance(entry, str) else dict(entry)
+                found[entry["id"]] = entry
+    return found
+
+
+def values() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return all recomputed entries: claim, then scale ("small" or "full")."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for item in course.chapters():
+        executed = course.cached(item)
+        if executed is not None:
+            for name, entry in recorded(executed[0]).items():
+                found.setdefault(name, {})[entry["mode"]] = entry
+        path = course.ROOT / "data" / "results" / f"{item.number}.json"
+        if path.exists():
+            results = json.loads(path.read_text(encoding="utf-8"))["results"]
+            for name, entry in results.items():
+                found.setdefault(name, {}).setdefault("full", entry)
+    return found
+
+
+def _number(value: float | None, decimals: int) -> str:
+    if value is None or math.isnan(value):
+        return "none"
+    return f"{value:,.{decimals}f}"
+
+
+def _best(claim: Claim, entries: dict[str, dict[str, Any]]) -> tuple[str, float | None] | None:
+    """Choose the scale at which a claim may be compared, the full one first."""
+    scales = {"small": ("small",), "full": ("full",), "both": ("full", "small")}[claim.scale]
+    for scale in scales:
+        if scale in entries:
+            value = entries[scale]["value"]
+            return scale, math.nan if value is None else value
+    return None
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return one row of text per claim, in the order of ``data/claims.yml``."""
+    recomputed = values()
+    table = []
+    for claim in claims().values():
+        best = _best(claim, recomputed.get(claim.id, {}))
+        if best is None:
+            shown, judged = "not yet", verdict(claim, None)
+        else:
+            decimals = max(claim.decimals, min(claim.decimals + 2, 6)) if claim.decimals else 0
+            shown = f"{_number(best[1], decimals)} ({best[0]} scale)"
+            judged = verdict(claim, best[1])
+        stated = "–" if claim.claimed is None else _number(claim.claimed, claim.decimals)
+        where = f"{claim.source.replace('-', ' ')}, {claim.section}".rstrip(", ")
+        table.append((claim.quantity, where, stated, shown, judged, claim.why))
+    return table

@@ -1,0 +1,293 @@
+"""Exercises with instant feedback, per-student variants, and quizzes.
+
+An exercise is declared once, in ``mammocourse/exercises/chapterNN.py``. Its
+identifier starts with the chapter's two digits, for example ``"02-odds"``. The
+numbers in it may differ from student to student: they are drawn from a
+generator that is seeded by the exercise and by the student's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import importlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Exercise", "Feedback", "Mistake", "check", "quiz", "variant"]
+
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that is worth its own explanation.
+
+    Parameters
+    ----------
+    answer : callable
+        Maps the exercise's parameters to the wrong answer.
+    hint : str
+        What to say to a student who gives it.
+    """
+
+    answer: Callable[[Parameters], Any]
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise whose answer is a number, an array of numbers or a truth value.
+
+    Parameters
+    ----------
+    id : str
+        Chapter number and a short name: ``"02-odds"``.
+    solution : callable
+        Maps the parameters to the right answer.
+    hint : str
+        Shown for every wrong answer without a hint of its own.
+    parameters : callable, optional
+        Maps a ``numpy.random.Generator`` to the parameters of one variant.
+    rtol, atol : float, optional
+        Relative and absolute tolerance of the comparison; both may be used.
+    mistakes : sequence of Mistake, optional
+        Wrong answers that are recognized.
+    """
+
+    id: str
+    solution: Callable[[Parameters], Any]
+    hint: str
+    parameters: Callable[[np.random.Generator], Parameters] = field(default=lambda rng: {})
+    rtol: float = 0.0
+    atol: float = 0.0
+    mistakes: Sequence[Mistake] = ()
+
+    def tolerance(self) -> str:
+        """Return the tolerance in words."""
+        parts = []
+        if self.rtol:
+            parts.append(f"{100 * self.rtol:g} % of the right value")
+        if self.atol:
+            parts.append(f"{self.atol:g}")
+        return " or ".join(parts) or "none: the answer must be exact"
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What :func:`check` found.
+
+    Attributes
+    ----------
+    passed : bool or None
+        None when the exercise has not been answered yet.
+    message : str
+        What to tell the student.
+    """
+
+    passed: bool | None
+    message: str
+
+    def __repr__(self) -> str:
+        mark = {None: "○ Not answered yet.", True: "✓ Right.", False: "✗ Not yet."}[self.passed]
+        return f"{mark} {self.message}".rstrip()
+
+    def _repr_html_(self) -> str:
+        state = {None: "open", True: "right", False: "wrong"}[self.passed]
+        return (
+            f'<p class="mammocourse-feedback {state}" role="status">{html.escape(repr(self))}</p>'
+        )
+
+
+def _find(exercise_id: str) -> Exercise:
+    match = re.fullmatch(r"(\d\d)-[a-z0-9-]+", str(exercise_id))
+    if not match:
+        raise ValueError(
+            f"exercise_id is {exercise_id!r}; it must be a chapter number and a name, "
+            "for example '02-odds'."
+        )
+    chapter = match.group(1)
+    try:
+        module = importlib.import_module(f"mammocourse.exercises.chapter{chapter}")
+    except ModuleNotFoundError as error:
+        if error.name != f"mammocourse.exercises.chapter{chapter}":
+            raise
+        raise ValueError(f"Chapter {chapter} has no exercises checked by code.") from None
+    exercises = {exercise.id: exercise for exercise in module.EXERCISES}
+    if exercise_id not in exercises:
+        raise ValueError(
+            f"There is no exercise {exercise_id!r}; chapter {chapter} has "
+            f"{', '.join(sorted(exercises))}."
+        )
+    return exercises[exercise_id]
+
+
+def variant(exercise_id: str, student: str | None = None) -> dict[str, Any]:
+    """Return the numbers of an exercise for one student.
+
+    Parameters
+    ----------
+    exercise_id : str
+        For example ``"02-odds"``.
+    student : str, optional
+        Any name or number; by default the environment variable
+        ``MAMMOCOURSE_STUDENT``, and "reader" where it is not set, which is the
+        variant printed in the book.
+
+    Returns
+    -------
+    dict
+        The parameters; the same student always gets the same ones.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
+    exercise = _find(exercise_id)
+    name = student if student is not None else os.environ.get("MAMMOCOURSE_STUDENT") or "reader"
+    digest = hashlib.sha256(f"{exercise_id}/{name}".encode()).digest()
+    return dict(exercise.parameters(np.random.default_rng(list(digest))))
+
+
+def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback:
+    """Compare an answer with the right one and say what is wrong with it.
+
+    Parameters
+    ----------
+    exercise_id : str
+        For example ``"02-odds"``.
+    answer : float, array-like, bool or ``...``
+        The student's answer; ``...`` and ``None`` mean "not answered yet".
+    student : str, optional
+        As in :func:`variant`.
+
+    Returns
+    -------
+    Feedback
+        ``passed`` is None for an unanswered exercise.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise. A wrong answer never raises.
+    """
+    exercise = _find(exercise_id)
+    if answer is None or answer is ...:
+        return Feedback(None, "Replace the three dots by your answer and run this cell again.")
+    parameters = variant(exercise_id, student)
+    expected = np.asarray(exercise.solution(parameters), dtype=float)
+    try:
+        given = np.asarray(answer, dtype=float)
+    except (TypeError, ValueError):
+        kind = type(answer).__name__
+        return Feedback(False, f"The answer must be made of numbers; this is of type {kind}.")
+    if given.shape != expected.shape and given.size == expected.size == 1:
+        given = given.reshape(expected.shape)
+    if given.shape != expected.shape:
+        return Feedback(
+            False,
+            f"The answer has shape {given.shape}; {expected.shape or 'a single number'} "
+            "is expected.",
+        )
+    if not np.isfinite(given).all():
+        return Feedback(False, "The answer holds a value that is not a finite number.")
+
+    def same(right: Any) -> bool:
+        return bool(np.allclose(given, right, rtol=exercise.rtol, atol=exercise.atol))
+
+    if same(expected):
+        return Feedback(True, f"Tolerance: {exercise.tolerance()}.")
+    for mistake in exercise.mistakes:
+        if same(mistake.answer(parameters)):
+            return Feedback(False, mistake.hint)
+    return Feedback(False, f"{exercise.hint} Tolerance: {exercise.tolerance()}.")
+
+
+def quiz(chapter: str) -> None:
+    """Show the quiz of a chapter: questions with feedback on every answer.
+
+    The questions stand in ``data/quizzes/NN.yml`` in the format of jupyterquiz,
+    which draws them. Nothing is loaded from the network.
+
+    Parameters
+    ----------
+    chapter : str
+        The chapter's two digits, for example ``"02"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the chapter has no quiz.
+    """
+    import yaml
+    from IPython.display import HTML, Javascript, display
+    from IPython.utils.capture import capture_output
+    from jupyterquiz import display_quiz
+
+    from mammocourse.resources import data_path
+
+    questions = yaml.safe_load(data_path(f"quizzes/{chapter}.yml").read_text(encoding="utf-8"))
+
+    with capture_output() as captured:
+        display_quiz(questions, shuffle_answers=False, colors=_QUIZ_COLORS, max_width=760)
+    container = captured.outputs[0].data["text/html"]
+    script = captured.outputs[1].data["application/javascript"]
+    random_id = re.search(r'id="(\w+)"', container)
+    if random_id is None:
+        raise RuntimeError("jupyterquiz changed its container; please report this.")
+    quiz_id = f"quiz{chapter}"
+    container = container.replace(random_id[1], quiz_id) + "</div>"
+    container = container.replace(f'id="{quiz_id}"', f'id="{quiz_id}" class="tex2jax_process"', 1)
+    script = script.replace(random_id[1], quiz_id)
+    # jupyterquiz falls back on a copy of MathJax from the network, and asks for
+    # MathJax's version before it is there; the page's own MathJax does the work.
+    script = re.sub(r"https://[^']*mathjax[^']*", "data:text/javascript,", script)
+    script = script.replace("version[0]", "String(version)[0]")
+    display(HTML(container))
+    display(Javascript(script + _QUIZ_ACCESSIBILITY.replace("QUIZ_ID", quiz_id)))
+
+
+_QUIZ_COLORS = {
+    "--jq-multiple-choice-bg": "#1d3f5e",
+    "--jq-many-choice-bg": "#4a2c6b",
+    "--jq-numeric-bg": "#1d3f5e",
+    "--jq-numeric-input-bg": "#ffffff",
+    "--jq-numeric-input-label": "#202020",
+    "--jq-incorrect-color": "#a61b1b",
+    "--jq-correct-color": "#0b6b2b",
+    "--jq-text-color": "#ffffff",
+}
+
+# What jupyterquiz lacks: groups with a name, a label for the number field,
+# feedback that screen readers announce, and a mark besides the color.
+_QUIZ_ACCESSIBILITY = """
+(function improve(tries) {
+  const quiz = document.getElementById("QUIZ_ID");
+  if (!quiz || !quiz.querySelector(".Quiz")) {
+    if (tries > 0) setTimeout(() => improve(tries - 1), 200);
+    return;
+  }
+  quiz.querySelectorAll(".Quiz").forEach((wrapper) => {
+    const question = wrapper.querySelector('[id^="quizQn"]');
+    const answers = wrapper.querySelector(".Answer");
+    const field = wrapper.querySelector("input.Input-text");
+    const feedback = wrapper.querySelector(".Feedback");
+    if (feedback) feedback.setAttribute("role", "status");
+    if (field) {
+      const label = wrapper.querySelector(".InpLabel");
+      label.htmlFor = field.id;
+      label.textContent = "Type a number and press Enter:";
+      field.setAttribute("aria-describedby", question.id);
+    } else {
+      answers.setAttribute("role", "group");
+      answers.setAttribute("aria-labelledby", question.id);
+    }
+  });
+})(25);
+"""

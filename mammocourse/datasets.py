@@ -1,0 +1,107 @@
+"""The data of the course: bundled MNIST zeros and ones, and the whole of MNIST."""
+
+from __future__ import annotations
+
+import io
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from mammocourse.resources import read_bytes
+
+__all__ = ["load_mnist", "load_mnist01"]
+
+Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+
+def load_mnist01(
+    split: Literal["official", "stratified"] = "official", seed: int = 0
+) -> tuple[Arrays, Arrays]:
+    """Load the 14,780 zeros and ones of MNIST, which come with the package.
+
+    Parameters
+    ----------
+    split : {"official", "stratified"}
+        "official" is MNIST's own division into 12,665 training and 2,115 test
+        images, in the original order. "stratified" pools them and draws 85 %
+        for training and 15 % for testing, with the same share of ones in both
+        (12,563 and 2,217 images, shuffled).
+    seed : int
+        Seed of the stratified draw, from 0 to 2**32 - 1; the official split
+        makes no use of it.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test) : tuples of ndarray
+        Images, uint8 of shape (n, 28, 28), gray levels from 0 (background) to
+        255 (ink), and labels, uint8 of shape (n,), 0 or 1. The arrays are the
+        caller's own: changing them does not change what a later call returns.
+
+    Raises
+    ------
+    ValueError
+        If ``split`` or ``seed`` is not allowed, or the bundled file is damaged.
+    FileNotFoundError
+        If the bundled file is missing.
+
+    Notes
+    -----
+    The thesis (section 3.1) states the stratified 85/15 split; its Table 1 was
+    computed on the official one. MNIST is by Y. LeCun, C. Cortes and
+    C. J. C. Burges, licensed CC BY-SA 3.0.
+
+    Examples
+    --------
+    >>> (x_train, y_train), (x_test, y_test) = load_mnist01()
+    >>> x_train.shape, x_test.shape
+    ((12665, 28, 28), (2115, 28, 28))
+    """
+    if split not in ("official", "stratified"):
+        raise ValueError(
+            f"split is {split!r}; it must be 'official' (MNIST's own 12,665 / 2,115 images) "
+            "or 'stratified' (85 % / 15 %, drawn with seed)."
+        )
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}; it must be an integer from 0 to 2**32 - 1.")
+    with np.load(io.BytesIO(read_bytes("mnist01.npz"))) as archive:
+        images, labels, n_train = archive["images"], archive["labels"], int(archive["n_train"])
+    train, test = np.split(np.arange(len(labels)), [n_train])
+    if split == "stratified":
+        from sklearn.model_selection import train_test_split
+
+        train, test = train_test_split(
+            np.arange(len(labels)), test_size=0.15, stratify=labels, random_state=int(seed)
+        )
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
+def load_mnist() -> tuple[Arrays, Arrays]:
+    """Load the whole of MNIST, all ten digits, through Keras.
+
+    The first call downloads 11 MB into Keras's cache; later calls need no network.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test) : tuples of ndarray
+        60,000 and 10,000 images, uint8 of shape (n, 28, 28), and their labels,
+        uint8 of shape (n,), 0 to 9.
+
+    Raises
+    ------
+    RuntimeError
+        If Keras is not installed or the download fails.
+    """
+    try:
+        import keras
+    except ImportError as error:
+        raise RuntimeError(
+            "load_mnist() needs Keras, which cannot be imported here. Install it with "
+            'pip install "mammocourse[cpu]". load_mnist01() works without it.'
+        ) from error
+    try:
+        return keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise RuntimeError(
+            f"MNIST could not be loaded through Keras ({error}). Check the network and try "
+            "again. load_mnist01(), the zeros and ones alone, works without a network."
+        ) from error

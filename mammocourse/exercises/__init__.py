@@ -1,0 +1,1 @@
+"""The exercises that are checked by code, one module per chapter."""
