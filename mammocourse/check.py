@@ -72,7 +72,7 @@ class Exercise:
         """Return the tolerance in words."""
         parts = []
         if self.rtol:
-            parts.append(f"{100 * self.rtol:g} % of the right value")
+            parts.append(f"{100 * self.rtol:g}% of the right value")
         if self.atol:
             parts.append(f"{self.atol:g}")
         return " or ".join(parts) or "none: the answer must be exact"
@@ -117,7 +117,9 @@ def _find(exercise_id: str) -> Exercise:
     except ModuleNotFoundError as error:
         if error.name != f"mammocourse.exercises.chapter{chapter}":
             raise
-        raise ValueError(f"Chapter {chapter} has no exercises checked by code.") from None
+        raise ValueError(
+            f"There is no exercise {exercise_id!r}: chapter {chapter} has none checked by code."
+        ) from None
     exercises = {exercise.id: exercise for exercise in module.EXERCISES}
     if exercise_id not in exercises:
         raise ValueError(
@@ -224,8 +226,11 @@ def quiz(chapter: str) -> None:
     ------
     FileNotFoundError
         If the chapter has no quiz.
+    RuntimeError
+        If it is called outside a notebook.
     """
     import yaml
+    from IPython import get_ipython
     from IPython.display import HTML, Javascript, display
     from IPython.utils.capture import capture_output
     from jupyterquiz import display_quiz
@@ -233,7 +238,8 @@ def quiz(chapter: str) -> None:
     from mammocourse.resources import data_path
 
     questions = yaml.safe_load(data_path(f"quizzes/{chapter}.yml").read_text(encoding="utf-8"))
-
+    if get_ipython() is None:
+        raise RuntimeError("a quiz shows itself in a notebook; open one with 'make lab'.")
     with capture_output() as captured:
         display_quiz(questions, shuffle_answers=False, colors=_QUIZ_COLORS, max_width=760)
     container = captured.outputs[0].data["text/html"]

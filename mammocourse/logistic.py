@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def likelihood_ratio_test(llf: float, llnull: float, df: int) -> LikelihoodRatio
         or ``df`` is not a positive integer.
     """
     _check_log_likelihoods(llf, llnull)
-    if isinstance(df, (bool, np.bool_)) or int(df) != df or df < 1:
+    if isinstance(df, (bool, np.bool_)) or not float(df).is_integer() or df < 1:
         raise ValueError(
             f"df is {df!r}; it must be a positive integer, the number of free "
             "coefficients that the larger model adds."
@@ -215,11 +216,12 @@ def detect_separation(X: ArrayLike, y: ArrayLike, *, fit_intercept: bool = True)
 
     The answer comes from the first certificate found: a plane with every row on
     its right side; a point near which the likelihood must have its maximum (the
-    Newton decrement times the largest leverage is below 1/2, see
-    :class:`LogisticMLE`); or, for the rest, linear programs (Konis 2007) that are
-    given the rows a few at a time. Every plane that is returned has been checked
-    on the data: a row counts as on the plane if ``abs(b0 + x @ b)`` is below 1e-9
-    of the product of the norms of (1, x) and (b0, b), in standardized columns.
+    Newton decrement times the square root of the largest leverage is below 1/2,
+    after Bach 2010); or, for the rest, single columns and then linear programs
+    (Konis 2007) that are given the rows a few at a time. Every plane that is
+    returned has been checked on the data: a row counts as on the plane if
+    ``abs(b0 + x @ b)`` is below 1e-9 of the product of the norms of (1, x) and
+    (b0, b), in standardized columns.
 
     Parameters
     ----------
@@ -251,8 +253,8 @@ def detect_separation(X: ArrayLike, y: ArrayLike, *, fit_intercept: bool = True)
 class _Design:
     """Standardized columns and an orthogonal basis of the space they span.
 
-    Predictors are ``basis @ theta``, with ``basis.T @ basis = n`` times the
-    identity; ``standardized @ (weights @ theta)`` gives the same predictors.
+    Predictors are ``basis @ theta``, where ``basis = standardized @ weights`` and
+    ``basis.T @ basis`` is n times the identity.
 
     Attributes
     ----------
@@ -260,7 +262,6 @@ class _Design:
         Intercept column (if any) and the columns that are not constant,
         with mean 0 (if there is an intercept) and standard deviation 1.
     weights : ndarray of shape (k, rank)
-    basis : ndarray of shape (n, rank)
     columns : ndarray of bool, shape (p,)
         The columns of X that ``standardized`` holds.
     mean, scale : ndarray of shape (p,)
@@ -269,7 +270,6 @@ class _Design:
 
     standardized: Array
     weights: Array
-    basis: Array
     columns: NDArray[np.bool_]
     mean: Array
     scale: Array
@@ -277,35 +277,35 @@ class _Design:
 
     @property
     def rank(self) -> int:
-        return self.basis.shape[1]
+        return self.weights.shape[1]
+
+    @cached_property
+    def basis(self) -> Array:
+        return self.standardized @ self.weights
 
     @classmethod
     def of(cls, X: Array, fit_intercept: bool) -> _Design:
         """Standardize ``X`` (n, p) and find the space that its columns span."""
         n, p = X.shape
         if fit_intercept:
-            scaler = StandardScaler().fit(X)
+            scaler = StandardScaler(copy=False)
+            standardized = scaler.fit_transform(X.copy())
             mean, scale = scaler.mean_, scaler.scale_
             columns = np.ptp(X, axis=0) > 0
+            standardized = standardized[:, columns]
+            # Once more: where a mean is large, its own rounding error is left over.
+            standardized -= standardized.mean(axis=0)
         else:
             mean, scale = np.zeros(p), np.sqrt(np.mean(X**2, axis=0))
             columns = scale > 0
             scale = np.where(columns, scale, 1.0)
-        standardized = (X[:, columns] - mean[columns]) / scale[columns]
-        if fit_intercept:
-            # Once more: where a mean is large, its own rounding error is left over.
-            standardized -= standardized.mean(axis=0)
-        triangle = np.linalg.qr(standardized, mode="r")
-        _, singular, vt = np.linalg.svd(triangle, full_matrices=False)
-        threshold = singular.max(initial=0.0) * max(n, p) * np.finfo(float).eps
-        rank = int(np.sum(singular > threshold))
-        weights = vt[:rank].T * (math.sqrt(n) / singular[:rank])
-        basis = standardized @ weights
+            standardized = X[:, columns] / scale[columns]
+        singular, vectors = _principal_axes(standardized)
+        weights = vectors * (math.sqrt(n) / singular)
         if fit_intercept:
             standardized = np.column_stack([np.ones(n), standardized])
             weights = linalg.block_diag(1.0, weights)
-            basis = np.column_stack([np.ones(n), basis])
-        return cls(standardized, weights, basis, columns, mean, scale, fit_intercept)
+        return cls(standardized, weights, columns, mean, scale, fit_intercept)
 
     def to_original(self, weights: Array) -> tuple[float, Array]:
         """Intercept and coefficients (p,) on the scale of X of standardized weights (k,)."""
@@ -320,6 +320,30 @@ class _Design:
         if not self.fit_intercept:
             return slopes
         return np.concatenate([[intercept + coef @ self.mean], slopes])
+
+
+def _principal_axes(Z: Array) -> tuple[Array, Array]:
+    """Singular values above rounding, and their right singular vectors, of ``Z`` (n, k).
+
+    The eigenvectors of Z'Z are cheap but squaring costs half of the digits: they
+    are used where no singular value falls in between, that is where every
+    direction of a small eigenvalue is mapped to zero by Z itself.
+
+    Returns
+    -------
+    singular : ndarray of shape (rank,)
+    vectors : ndarray of shape (k, rank)
+    """
+    rounding = max(Z.shape) * np.finfo(float).eps
+    if Z.shape[0] >= Z.shape[1] > 0:
+        eigenvalues, vectors = linalg.eigh(Z.T @ Z)
+        large = eigenvalues > 1e-8 * eigenvalues[-1]
+        residual = np.linalg.norm(Z @ vectors[:, ~large], axis=0)
+        if np.all(residual <= rounding * math.sqrt(eigenvalues[-1])):
+            return np.sqrt(eigenvalues[large]), vectors[:, large]
+    _, singular, vt = np.linalg.svd(np.linalg.qr(Z, mode="r"), full_matrices=False)
+    large = singular > rounding * singular.max(initial=0.0)
+    return singular[large], vt[large].T
 
 
 def _certify(design: _Design, y: Array, weights: Array) -> Separation:
@@ -353,6 +377,8 @@ def _existence(
     theta : ndarray of shape (rank,)
         The last point; with ``polish``, the maximum likelihood estimate if it exists.
     """
+    if design.rank == 0:
+        return _OVERLAP, theta
     theta, exists = _newton(design.basis, y, theta, polish=polish)
     if exists:
         return _OVERLAP, theta
@@ -398,7 +424,7 @@ def _newton(
     signs = 2 * y - 1
     exists = False
     previous = math.inf
-    for _ in range(200 if overlap else 30):
+    for _ in range(200 if overlap else 20):
         margins = signs * (basis @ theta)
         if margins.min() > 0:
             break
@@ -408,11 +434,14 @@ def _newton(
             factor = linalg.cholesky(basis.T @ (variance[:, None] * basis), lower=True)
         except linalg.LinAlgError:
             break
+        pivots = factor.diagonal()
+        if pivots.min() < 1e-5 * pivots.max() and not overlap:
+            break
         scaled = linalg.solve_triangular(factor, gradient, lower=True)
         step = -linalg.solve_triangular(factor, scaled, lower=True, trans="T")
         decrement = float(np.linalg.norm(scaled))
-        pivots = factor.diagonal()
-        if not exists and (overlap or pivots.min() > 1e-5 * pivots.max()):
+        # m^2 is at least the average rank / sum(variance), which costs nothing.
+        if not exists and decrement * math.sqrt(len(theta) / variance.sum()) < 0.5:
             leverage = linalg.solve_triangular(factor, basis.T, lower=True)
             exists = decrement * math.sqrt(np.max(np.sum(leverage**2, axis=0))) < 0.5
         if exists and not polish:
@@ -437,12 +466,34 @@ def _log_likelihood(margins: Array) -> float:
     return -float(np.sum(np.logaddexp(0.0, -margins)))
 
 
+def _separate_by_single_columns(design: _Design, y: Array) -> Separation:
+    """Add up the planes of all columns that separate the classes on their own.
+
+    A dummy variable that is 1 in one class only is the usual case.
+    """
+    zeros, ones = design.standardized[y == 0], design.standardized[y == 1]
+    weights = np.zeros(len(design.weights))
+    for sign in (1.0, -1.0):
+        low = (sign * zeros).max(axis=0, initial=-np.inf)
+        high = (sign * ones).min(axis=0, initial=np.inf)
+        if design.fit_intercept:
+            found = low <= high
+            found[0] = False
+            weights[0] -= np.sum((low + high)[found] / 2)
+        else:
+            found = (low <= 0) & (high >= 0)
+        weights[found] += sign
+    return _certify(design, y, weights)
+
+
 def _separate_by_linear_programs(design: _Design, y: Array, theta: Array) -> Separation:
     """Decide separation by linear programs; ``theta`` orders the rows, hardest first."""
     rows = (2 * y - 1)[:, None] * design.basis
     order = np.argsort(rows @ theta)
-    plane = _solve_by_rows(rows, order, widen=False)
-    verdict = _certify(design, y, design.weights @ plane)
+    verdict = _separate_by_single_columns(design, y)
+    if not verdict.separated:
+        plane = _solve_by_rows(rows, order, widen=False)
+        verdict = _certify(design, y, design.weights @ plane)
     if verdict.quasi:
         # A plane that touches points may still be tilted away from all of them.
         plane = _solve_by_rows(rows, order, widen=True)
@@ -676,6 +727,9 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
     ) -> tuple[float, Array, Separation]:
         """Decide whether the estimate exists and, by default, go on to it."""
         weights = design.to_standardized(intercept, coef)
+        verdict = _certify(design, y, weights)
+        if verdict.separated and not verdict.quasi:
+            return intercept, coef, verdict
         theta = design.basis.T @ (design.standardized @ weights) / len(y)
         polish = self.solver != "saga" and self.tol is None and self.max_iter is None
         verdict, theta = _existence(design, y, theta, polish=polish)

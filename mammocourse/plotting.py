@@ -129,7 +129,7 @@ def plot_coefficients(
     *,
     ax: Axes | None = None,
     label: str = "coefficient",
-    mark: int = 0,
+    outline: float = 1 / 3,
 ) -> AxesImage:
     """Draw one coefficient per pixel as a heatmap that is white at zero.
 
@@ -146,8 +146,10 @@ def plot_coefficients(
         Where to draw; the current axes by default.
     label : str
         Label of the color bar, with the unit.
-    mark : int
-        The sign, + or -, is written on this many of the largest coefficients.
+    outline : float
+        Regions whose coefficients exceed this share of the largest absolute value
+        are outlined, with solid lines where positive and dashed lines where
+        negative; between 0 and 1, where 1 draws none.
 
     Returns
     -------
@@ -156,7 +158,8 @@ def plot_coefficients(
     Raises
     ------
     ValueError
-        If there is not one coefficient per pixel, or one is not finite.
+        If there is not one coefficient per pixel, one is not finite, or
+        ``outline`` is not above 0 and at most 1.
     """
     values = np.asarray(coefficients, dtype=float)
     if values.size != shape[0] * shape[1]:
@@ -166,17 +169,19 @@ def plot_coefficients(
         )
     if not np.isfinite(values).all():
         raise ValueError("coefficients holds values that are not finite.")
+    if not 0 < outline <= 1:
+        raise ValueError(f"outline is {outline!r}; it must be above 0 and at most 1.")
     grid = values.reshape(shape)
     ax = ax if ax is not None else plt.gca()
     limit = float(np.abs(grid).max()) or 1.0
     image = ax.imshow(grid, cmap=DIVERGING, vmin=-limit, vmax=limit)
     colorbar = ax.figure.colorbar(image, ax=ax, label=label, shrink=0.85)
     colorbar.outline.set_visible(False)
-    for flat in np.argsort(-np.abs(values.ravel()), kind="stable")[:mark]:
-        row, column = divmod(int(flat), shape[1])
-        sign = "+" if grid[row, column] > 0 else "\N{MINUS SIGN}"
-        dark = abs(grid[row, column]) > 0.6 * limit
-        ax.text(column, row, sign, color="white" if dark else "black", ha="center", va="center")
+    for sign, style in ((1, "solid"), (-1, "dashed")):
+        if (sign * grid > outline * limit).any():
+            level = [sign * outline * limit]
+            ax.contour(grid, levels=level, colors="black", linestyles=style, linewidths=1.0)
+    ax.spines[:].set_visible(False)
     ax.set_xticks([])
     ax.set_yticks([])
     return image

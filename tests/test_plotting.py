@@ -7,7 +7,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from tolerances import FLOAT64
 
 from mammocourse.plotting import (
     plot_boundary,
@@ -17,6 +16,7 @@ from mammocourse.plotting import (
     plot_intervals,
     use_course_style,
 )
+from tolerances import FLOAT64
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +81,25 @@ def test_coefficients_of_zero_keep_a_scale(ax):
     assert plot_coefficients(np.zeros(4), (2, 2), ax=ax).get_clim() == (-1.0, 1.0)
 
 
-def test_the_largest_coefficients_carry_their_sign(ax):
-    plot_coefficients(np.array([0.1, -5.0, 4.0, 0.2]), (2, 2), ax=ax, mark=2)
-    written = {(text.get_position(), text.get_text()) for text in ax.texts}
-    assert written == {((1, 0), "\N{MINUS SIGN}"), ((0, 1), "+")}
+def test_regions_of_either_sign_have_outlines_of_their_own(ax):
+    grid = np.zeros((5, 5))
+    grid[1, 1], grid[3, 3] = -5.0, 4.0
+    plot_coefficients(grid, (5, 5), ax=ax, outline=0.5)
+    levels = {float(lines.levels[0]): lines.get_linestyle()[0] for lines in ax.collections}
+    assert set(levels) == {2.5, -2.5}
+    (_, solid), (_, dashed) = levels[2.5], levels[-2.5]
+    assert solid is None
+    assert dashed is not None
+
+
+def test_without_outlines_there_are_none(ax):
+    plot_coefficients(np.array([1.0, -1.0, 0.0, 0.0]), (2, 2), ax=ax, outline=1)
+    assert len(ax.collections) == 0
+
+
+def test_an_outline_is_a_share(ax):
+    with pytest.raises(ValueError, match="outline is 30"):
+        plot_coefficients(np.zeros(4), (2, 2), ax=ax, outline=30)
 
 
 def test_coefficients_with_the_intercept_are_refused(ax):

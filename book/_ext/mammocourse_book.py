@@ -29,6 +29,7 @@ def point_to_the_cache(app: Sphinx, config: Any) -> None:
 def set_theme_options(app: Sphinx, config: Any) -> None:
     """Set what Jupyter Book's settings cannot: one search field, our own download link."""
     config.html_theme_options.update(navbar_persistent=[], use_download_button=False)
+    config.html_context.setdefault("default_mode", "auto")
 
 
 def add_launch_buttons(

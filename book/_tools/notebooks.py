@@ -118,7 +118,7 @@ class Page:
     def block_title(self, node: nodes.title) -> list[Block]:
         section = node.parent
         anchor = "" if self.level == 1 else "#" + (section["ids"][0] if section["ids"] else "")
-        number = ".".join(map(str, self.sections.get(anchor, ())))
+        number = ".".join(map(str, self.sections.get(anchor) or ()))
         return [f"{'#' * self.level} {number} {self.inline(node)}".replace("#  ", "# ")]
 
     def block_paragraph(self, node: nodes.paragraph) -> list[Block]:

@@ -18,8 +18,8 @@ Z_95 = 1.959963984540054  # 97.5% quantile of the standard normal distribution
 def _program(rng: np.random.Generator) -> dict[str, Any]:
     """Draw a hypothetical screening program."""
     return {
-        "sensitivity": round(float(rng.uniform(0.75, 0.92)), 2),
-        "specificity": round(float(rng.uniform(0.80, 0.95)), 2),
+        "sensitivity": round(float(rng.uniform(0.74, 0.85)), 2),
+        "specificity": round(float(rng.uniform(0.87, 0.96)), 2),  # never equal to sensitivity
         "prevalence": int(rng.integers(3, 10)) / 1_000,
     }
 

@@ -48,7 +48,7 @@ EXERCISES = [
     Exercise(
         id="02-change",
         parameters=lambda rng: {
-            "p": round(float(rng.uniform(0.05, 0.3)), 2),
+            "p": round(float(rng.uniform(0.05, 0.2)), 2),
             "beta": round(float(rng.uniform(0.4, 0.9)), 2),
             "delta": int(rng.integers(2, 5)),
         },

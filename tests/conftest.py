@@ -1,0 +1,108 @@
+"""What several test files share: executed chapters, the built site, a browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "book" / "_tools"), str(ROOT / "tests")]
+
+import chapters as course  # noqa: E402
+import nbval_notebooks  # noqa: E402
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def nbval_run() -> subprocess.CompletedProcess[str]:
+    """Run nbval once on every chapter; its outputs feed the site as well."""
+    folder = course.BUILD / "nbval"
+    shutil.rmtree(folder, ignore_errors=True)
+    notebooks = [nbval_notebooks.write(item, folder) for item in course.chapters()]
+    return nbval_notebooks.run(notebooks, "-p", "capture_outputs")
+
+
+@pytest.fixture(scope="session")
+def executed(nbval_run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return the executed chapters by their numbers."""
+    if nbval_run.returncode != 0:
+        pytest.skip("a chapter fails under nbval: see test_notebooks.py")
+    found = {item.number: course.cached(item) for item in course.chapters()}
+    return {number: entry[0] for number, entry in found.items() if entry is not None}
+
+
+@pytest.fixture(scope="session")
+def site(executed: dict[str, Any]) -> Path:
+    """Build the site from the executed chapters and return its folder."""
+    command = [sys.executable, str(ROOT / "book" / "_tools" / "build.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    return course.BUILD / "html"
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Serve the site on this machine and return its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def find_chromium() -> str:
+    """Return the path of Chromium; with CI=true install it where that is possible."""
+    named = os.environ.get("CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None and os.environ.get("CI") == "true":
+        if shutil.which("apt-get") and os.geteuid() == 0:
+            subprocess.run(["apt-get", "update", "-q"], check=False)
+            subprocess.run(["apt-get", "install", "-q", "-y", "chromium"], check=False)
+        found = shutil.which("chromium")
+        if found is None:
+            pytest.fail(
+                "No Chromium was found and it could not be installed. Install it "
+                "(Debian: apt-get install chromium) or set CHROMIUM to its path."
+            )
+    if found is None:
+        pytest.skip(
+            "no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start headless Chromium once."""
+    from playwright.sync_api import sync_playwright
+
+    path = find_chromium()
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield started
+        started.close()

@@ -1,0 +1,183 @@
+"""The build: settings without misspelt keys, a cache that sees every change."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import chapters as course
+
+CONFIG = yaml.safe_load((course.ROOT / "_config.yml").read_text("utf-8"))
+FRONT_MATTER = """
+---
+kernelspec:
+  name: python3
+  display_name: Python 3
+---
+# Title
+
+```{code-cell}
+%s
+```
+"""
+
+
+def known_keys() -> dict[str, Any]:
+    """Return Jupyter Book's own list of all settings."""
+    text = importlib.resources.files("jupyter_book").joinpath("default_config.yml").read_text()
+    return {**yaml.safe_load(text), "bibtex_bibfiles": None}
+
+
+def unknown(config: dict[str, Any], known: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for key, value in config.items():
+        if key not in known:
+            found.append(f"{path}{key}")
+        elif isinstance(value, dict) and isinstance(known[key], dict):
+            found += unknown(value, known[key], f"{path}{key}/")
+    return found
+
+
+def test_every_setting_is_known_to_jupyter_book() -> None:
+    assert unknown(CONFIG, known_keys()) == []
+
+
+def test_a_misspelt_setting_is_found() -> None:
+    assert unknown({"html": {"use_isues_button": True}}, known_keys()) == ["html/use_isues_button"]
+
+
+def test_every_sphinx_setting_is_known_to_sphinx(site: Path) -> None:
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    folder = course.BUILD / "config-check"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    extensions = ["myst_nb", "sphinx_togglebutton", "sphinx_external_toc", "sphinxcontrib.bibtex"]
+    (folder / "conf.py").write_text(
+        f"extensions = {extensions + CONFIG['sphinx']['extra_extensions']}\n"
+        "external_toc_path = 'toc.yml'\nbibtex_bibfiles = []\n"
+    )
+    (folder / "toc.yml").write_text("root: index\n")
+    (folder / "index.md").write_text("# Title\n")
+    with patch_docutils(str(folder)), docutils_namespace():
+        app = Sphinx(folder, folder, folder / "out", folder / "doctrees", "html", status=None)
+        known = set(app.config.values)
+    assert set(CONFIG["sphinx"]["config"]) - known == set()
+
+
+def test_the_address_of_the_repository_stands_in_the_settings_alone() -> None:
+    address = CONFIG["repository"]["url"]
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=course.ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    sources = [
+        name
+        for name in listed
+        if not name.startswith("notebooks/") and name.endswith((".md", ".py", ".toml", ".yml"))
+    ]
+    assert len(sources) > 10
+    holders = [name for name in sources if address in (course.ROOT / name).read_text("utf-8")]
+    assert holders == ["_config.yml"]
+
+
+@pytest.fixture
+def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course of one chapter, with a package and data of its own."""
+    for name in ("book", "mammocourse", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mammocourse" / "module.py").write_text("x = 1\n")
+    (tmp_path / "data" / "table.csv").write_text("1\n")
+    (tmp_path / "requirements.lock").write_text("numpy==2\n")
+    (tmp_path / "_toc.yml").write_text("root: book/index\nchapters:\n- file: book/01_one\n")
+    write_chapter(tmp_path, "print(1 + 1)")
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "BUILD", tmp_path / "_build")
+    return tmp_path
+
+
+def write_chapter(root: Path, code: str) -> None:
+    text = textwrap.dedent(FRONT_MATTER).lstrip() % code
+    (root / "book" / "01_one.md").write_text(text)
+
+
+def test_a_chapter_is_executed_once(small_course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    course.execute_all()
+    course.execute_all()
+    first, second = capsys.readouterr().out.strip().splitlines()
+    assert "executed in" in first
+    assert "unchanged" in second
+    found = course.cached(course.chapters()[0])
+    assert found is not None
+    assert found[0].cells[-1].outputs[0].text == "2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mammocourse/module.py", "x = 2\n"),
+        ("data/table.csv", "2\n"),
+        ("data/new.csv", "1\n"),
+        ("requirements.lock", "numpy==3\n"),
+    ],
+)
+def test_a_change_around_a_chapter_calls_for_a_new_run(
+    small_course: Path, name: str, content: str
+) -> None:
+    before = course.environment_key()
+    assert course.environment_key() == before
+    (small_course / name).write_text(content)
+    assert course.environment_key() != before
+
+
+def test_the_scales_have_caches_of_their_own(
+    small_course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = course.environment_key()
+    monkeypatch.setenv("MAMMOCOURSE_MODE", "full")
+    assert course.environment_key() != before
+
+
+def test_a_failed_chapter_leaves_nothing_in_the_cache(small_course: Path) -> None:
+    from nbclient.exceptions import CellExecutionError
+
+    write_chapter(small_course, "1 / 0")
+    with pytest.raises(CellExecutionError, match="division by zero"):
+        course.execute_all()
+    assert course.cached(course.chapters()[0]) is None
+
+
+def test_an_unknown_chapter_is_named(small_course: Path) -> None:
+    with pytest.raises(SystemExit, match="choose one of 01"):
+        course.chapter("77")
+
+
+@pytest.mark.parametrize(
+    ("code", "same"),
+    [
+        ("print(1 + 1)  # a comment", True),
+        ("print( 1+1 )", True),
+        ("print(1 + 2)", False),
+        ('"""Docstring."""\nprint(1 + 1)', True),
+    ],
+)
+def test_the_source_hash_sees_code_and_not_layout(
+    small_course: Path, code: str, same: bool
+) -> None:
+    before = course.source_hash(course.chapters()[0])
+    write_chapter(small_course, code)
+    assert (course.source_hash(course.chapters()[0]) == before) is same
+
+
+def test_the_source_hash_follows_the_modules_that_a_chapter_imports(small_course: Path) -> None:
+    write_chapter(small_course, "from mammocourse.module import x")
+    before = course.source_hash(course.chapters()[0])
+    (small_course / "mammocourse" / "module.py").write_text("x = 2\n")
+    assert course.source_hash(course.chapters()[0]) != before

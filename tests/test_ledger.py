@@ -1,0 +1,189 @@
+"""The ledger: claims, records, verdicts and stored full-scale results."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.testing.globalipapp import start_ipython
+from IPython.utils.capture import capture_output
+
+import chapters as course
+import ledger_table
+from mammocourse import ledger
+from mammocourse.ledger import Claim, claims, record, stored, verdict
+from tolerances import ITERATIVE
+
+RESULTS = sorted((course.ROOT / "data" / "results").glob("*.json"))
+FIELDS = {
+    "schema": int,
+    "chapter": str,
+    "mode": str,
+    "command": str,
+    "date": str,
+    "source_hash": str,
+    "versions": dict,
+    "machine": dict,
+    "seconds": int,
+    "results": dict,
+}
+
+
+def claim(**changes: Any) -> Claim:
+    fields: dict[str, Any] = {
+        "id": "a.b", "source": "thesis", "section": "1", "quantity": "accuracy", "claimed": 0.99,
+        "decimals": 2, "needs": "nothing", "scale": "both", "chapter": "02", "why": "Counted.",
+    }  # fmt: skip
+    return Claim(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.99, "reproduced"),
+        (0.9949, "reproduced"),  # rounds to it
+        (0.999527, "reproduced"),  # is cut to it
+        (0.98, "contradicted"),
+        (1.0, "contradicted"),
+        (math.nan, "contradicted"),
+        (None, "not recomputed"),
+    ],
+)
+def test_a_verdict_follows_from_the_numbers(value: float | None, expected: str) -> None:
+    assert verdict(claim(), value) == expected
+
+
+def test_a_claim_may_word_its_own_verdicts() -> None:
+    worded = claim(verdict_if_equal="reproduced, but", verdict_if_different="otherwise")
+    assert verdict(worded, 0.99) == "reproduced, but"
+    assert verdict(worded, 0.5) == "otherwise"
+    assert verdict(claim(claimed=None), 0.5) == "finding"
+
+
+def test_claims_are_complete_and_name_known_things() -> None:
+    for row in claims().values():
+        assert row.source in {"thesis", "auc-paper", "course"}
+        assert row.needs in {"mnist", "cbis-ddsm", "inbreast", "nothing"}
+        assert row.scale in {"small", "full", "both"}
+        assert row.why.strip()
+        assert (row.claimed is None) == (row.source == "course")
+        assert row.section
+
+
+def test_every_claim_of_a_written_chapter_is_recomputed(executed: dict[str, Any]) -> None:
+    values = ledger_table.values()
+    missing = [row.id for row in claims().values() if row.id not in values]
+    assert missing == []
+
+
+def test_a_record_travels_in_the_output_of_its_cell() -> None:
+    start_ipython()
+    name = next(iter(claims()))
+    with capture_output() as captured:
+        record(name, 3, mc_error=0.5, seed=7)
+    bundles = [output.data for output in captured.outputs]
+    entry = next(data[ledger.RECORD_MIME] for data in bundles if ledger.RECORD_MIME in data)
+    assert entry == {"id": name, "value": 3.0, "mode": "small", "mc_error": 0.5, "seed": 7}
+
+
+@pytest.mark.parametrize("value", ["seven", None, [1, 2]])
+def test_a_record_must_be_a_number(value: Any) -> None:
+    with pytest.raises(ValueError, match="single number"):
+        record(next(iter(claims())), value)
+
+
+def test_an_unknown_claim_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no\.such"):
+        record("no.such", 1)
+    with pytest.raises(ValueError, match=r"no\.such"):
+        stored("no.such")
+
+
+def problems(content: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a stored result."""
+    found = [f"no {name}" for name in FIELDS if name not in content]
+    found += [f"unknown {name}" for name in content if name not in FIELDS]
+    found += [
+        f"{name} is not of type {kind.__name__}"
+        for name, kind in FIELDS.items()
+        if name in content and not isinstance(content[name], kind)
+    ]
+    if found:
+        return found
+    item = course.chapter(content["chapter"])
+    if content["source_hash"] != course.source_hash(item):
+        found.append(f"the code of the chapter has changed: run '{content['command']}' again")
+    if not {"python", "numpy"} <= set(content["versions"]):
+        found.append("versions are missing")
+    if "processor" not in content["machine"]:
+        found.append("the processor is not named")
+    for name, entry in content["results"].items():
+        if name not in claims() or not isinstance(entry.get("value"), float | int | None):
+            found.append(f"bad entry {name}")
+    return found
+
+
+def test_there_are_stored_results() -> None:
+    assert "02" in [path.stem for path in RESULTS]
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_stored_results_belong_to_the_code_of_today(path: Path) -> None:
+    assert problems(json.loads(path.read_text("utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_hash": "0" * 16},
+        {"schema": "1"},
+        {"extra": 1},
+        {"results": {"no.such": {"value": 1.0}}},
+        {"machine": {}},
+    ],
+)
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_tampered_result_is_rejected(path: Path, change: dict[str, Any]) -> None:
+    content = json.loads(path.read_text("utf-8"))
+    assert problems({**content, **change})
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_cheap_part_of_a_stored_result_is_recomputed(
+    path: Path, executed: dict[str, Any]
+) -> None:
+    full = json.loads(path.read_text("utf-8"))["results"]
+    small = ledger_table.recorded(executed[path.stem])
+    both = [name for name in full if name in small and claims()[name].scale == "both"]
+    assert len(both) >= 3
+    for name in both:
+        recomputed, kept = small[name]["value"], full[name]["value"]
+        if kept is None:
+            assert recomputed is None, name
+        else:
+            assert recomputed == pytest.approx(kept, rel=ITERATIVE), name
+
+
+def test_prose_quotes_no_number_of_a_stored_result_by_hand() -> None:
+    for path in RESULTS:
+        item = course.chapter(path.stem)
+        text = item.path.read_text("utf-8")
+        for entry in json.loads(path.read_text("utf-8"))["results"].values():
+            value = entry["value"]
+            if value is not None and abs(value - round(value)) > 1e-3:
+                assert f"{value:.4f}" not in text, item.name
+
+
+def test_ledger_without_results_returns_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    resources = importlib.import_module("mammocourse.resources")
+    name = next(iter(claims()))
+    monkeypatch.setattr(resources, "data_folder", lambda: tmp_path)
+    ledger._stored_results.cache_clear()
+    assert stored(name) is None
+    ledger._stored_results.cache_clear()

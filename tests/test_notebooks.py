@@ -1,0 +1,215 @@
+"""The notebooks: executed, compared, generated, in step with their sources."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+import chapters as course
+import nbval_notebooks
+import notebooks
+
+CHAPTERS = course.chapters()
+IDS = [item.name for item in CHAPTERS]
+STUDENT = course.ROOT / "notebooks"
+RESULT_CELLS = {"01": 3, "02": 8}
+
+
+def code_cells(item: course.Chapter) -> list[Any]:
+    return [cell for cell in item.read().cells if cell.cell_type == "code"]
+
+
+def student(item: course.Chapter) -> Any:
+    return nbformat.read(STUDENT / f"{item.name}.ipynb", as_version=4)
+
+
+def names(source: str, context: type) -> set[str]:
+    return {
+        node.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, context)
+    }
+
+
+def test_chapters_run_and_print_the_stored_results(
+    nbval_run: subprocess.CompletedProcess[str],
+) -> None:
+    assert nbval_run.returncode == 0, nbval_run.stdout[-6000:] + nbval_run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_enough_results_are_compared(item: course.Chapter) -> None:
+    compared = [c for c in nbval_notebooks.make(item).cells if c.execution_count and c.outputs]
+    assert len(compared) >= RESULT_CELLS.get(item.number, 3)
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_an_altered_result_is_noticed(item: course.Chapter, tmp_path: Path) -> None:
+    notebook = nbval_notebooks.make(item)
+    position = next(i for i, cell in enumerate(notebook.cells) if cell.outputs)
+    notebook.cells = notebook.cells[: position + 1]
+    altered = copy.deepcopy(notebook)
+    output = altered.cells[position].outputs[0]
+    output.text = re.sub(r"\d", lambda m: str((int(m[0]) + 1) % 10), output.text, count=1)
+    assert output.text != notebook.cells[position].outputs[0].text
+    paths = [tmp_path / "sound.ipynb", tmp_path / "altered.ipynb"]
+    nbformat.write(notebook, paths[0])
+    nbformat.write(altered, paths[1])
+    assert nbval_notebooks.run(paths[:1]).returncode == 0
+    failed = nbval_notebooks.run(paths[1:])
+    assert failed.returncode == 1
+    assert "Cell outputs differ" in failed.stdout
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_the_committed_notebook_is_what_the_source_makes(item: course.Chapter, site: Path) -> None:
+    made = (course.BUILD / "notebooks" / "student" / f"{item.name}.ipynb").read_text("utf-8")
+    committed = (STUDENT / f"{item.name}.ipynb").read_text("utf-8")
+    assert made == committed, "run 'make notebooks', look at the difference and commit it"
+
+
+def test_every_notebook_has_a_chapter() -> None:
+    assert sorted(path.stem for path in STUDENT.glob("*.ipynb")) == sorted(IDS)
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_text_is_plain_markdown(item: course.Chapter) -> None:
+    raw = re.compile(r"^\s*(```|:::)+\s*\{|\{[a-z:-]+\}`|\[\[|\?\?|<(div|p|span|script)\b", re.M)
+    for cell in student(item).cells:
+        if cell.cell_type == "markdown":
+            found = raw.search(cell.source)
+            assert found is None, f"{found[0]!r} in:\n{cell.source}"
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_formulas_are_closed(item: course.Chapter) -> None:
+    for cell in student(item).cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"`[^`]*`|\\\$", "", cell.source)
+            assert text.count("$$") % 2 == 0
+            assert text.replace("$$", "").count("$") % 2 == 0, cell.source
+            assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_the_first_cell_installs_the_package_on_colab(item: course.Chapter) -> None:
+    first = student(item).cells[0]
+    assert first.metadata.tags == ["install"]
+    assert 'find_spec("mammocourse") is None' in first.source
+    ast.parse(first.source)
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_the_student_notebook_has_no_solutions(item: course.Chapter) -> None:
+    cells = student(item).cells
+    assert not any("solution" in course.tags(cell) for cell in cells)
+    solutions = [c.source for c in code_cells(item) if "solution" in course.tags(c)]
+    text = "\n".join(cell.source for cell in cells)
+    assert not any(solution in text for solution in solutions)
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_outputs_stand_in_result_cells_alone(item: course.Chapter) -> None:
+    for cell in student(item).cells:
+        if cell.cell_type == "code":
+            result = notebooks.RESULT in course.tags(cell)
+            assert bool(cell.outputs) == result
+            assert (cell.execution_count is not None) == result
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_each_check_follows_its_answer(item: course.Chapter) -> None:
+    kinds = [
+        kind
+        for cell in student(item).cells
+        for kind in course.tags(cell)
+        if kind in ("answer", "check")
+    ]
+    assert kinds.count("check") >= 2
+    assert all(kinds[i - 1] == "answer" for i, kind in enumerate(kinds) if kind == "check")
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_every_check_passes_with_the_solutions(
+    item: course.Chapter, executed: dict[str, Any]
+) -> None:
+    checks = [c for c in executed[item.number].cells if "check" in course.tags(c)]
+    assert len(checks) >= 2
+    for cell in checks:
+        shown = cell.outputs[-1].data["text/plain"]
+        assert shown.startswith("✓ Right"), f"{cell.source}: {shown}"
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_no_later_cell_depends_on_an_exercise(item: course.Chapter) -> None:
+    cells = code_cells(item)
+    exercise = {"answer", "solution", "check"}
+    inside = set().union(*(names(c.source, ast.Store) for c in cells if "answer" in course.tags(c)))
+    outside = set().union(
+        *(
+            names(c.source, ast.Load) | names(c.source, ast.Store)
+            for c in cells
+            if not exercise & set(course.tags(c))
+        )
+    )
+    assert not inside & outside
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_cells_are_short_and_without_shell_commands(item: course.Chapter) -> None:
+    for cell in code_cells(item):
+        lines = cell.source.strip().splitlines()
+        assert len(lines) <= 20, cell.source
+        assert not any(line.lstrip().startswith(("!", "%")) for line in lines), cell.source
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_a_chapter_has_its_skeleton(item: course.Chapter) -> None:
+    text = item.path.read_text("utf-8")
+    assert text.count("{exercise-start}") >= 4
+    assert text.count("{solution-start}") == text.count("{exercise-start}")
+    assert "explore(" in text
+    assert 'quiz("' in text
+    for part in ("able to do", "need first", "How long", "Take-away", "Further reading"):
+        assert part.lower() in text.lower(), part
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_a_chapter_does_not_take_three_times_its_time(
+    item: course.Chapter, executed: dict[str, Any]
+) -> None:
+    found = course.cached(item)
+    assert found is not None
+    assert found[1] < 3 * 90
+
+
+def test_cell_ids_depend_on_content_alone() -> None:
+    item = CHAPTERS[0]
+    first, second = item.read(), item.read()
+    course.number_cells(first)
+    course.number_cells(second)
+    ids = [cell["id"] for cell in first.cells]
+    assert ids == [cell["id"] for cell in second.cells]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("kind", ["student", "solution"])
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_notebooks_run_from_top_to_bottom(item: course.Chapter, kind: str, site: Path) -> None:
+    from nbclient import NotebookClient
+
+    path = course.BUILD / "notebooks" / kind / f"{item.name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    wanted = {"student": "○ Not answered yet", "solution": "✓ Right"}[kind]
+    for cell in notebook.cells:
+        if "check" in course.tags(cell):
+            assert cell.outputs[-1].data["text/plain"].startswith(wanted), cell.source
