@@ -197,7 +197,8 @@ def execute_all(force: bool = False) -> None:
         notebook = execute(item, progress)
         seconds = time.perf_counter() - start
         store(item, notebook, seconds)
-        print(f"\r{item.name:<32} executed in {seconds:.0f} s ({mode()} scale)", flush=True)
+        start_of_line = "\r" if sys.stdout.isatty() else ""
+        print(f"{start_of_line}{item.name:<32} executed in {seconds:.0f} s ({mode()} scale)")
 
 
 def source_hash(item: Chapter) -> str:
