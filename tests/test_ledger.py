@@ -76,8 +76,9 @@ def test_claims_are_complete_and_name_known_things() -> None:
 
 def test_every_claim_of_a_written_chapter_is_recomputed(executed: dict[str, Any]) -> None:
     values = ledger_table.values()
-    missing = [row.id for row in claims().values() if row.id not in values]
-    assert missing == []
+    written = [row.id for row in claims().values() if row.chapter in executed]
+    assert len(written) > 10
+    assert [name for name in written if name not in values] == []
 
 
 def test_a_record_travels_in_the_output_of_its_cell() -> None:

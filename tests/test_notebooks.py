@@ -168,6 +168,7 @@ def test_cells_are_short_and_without_shell_commands(item: course.Chapter) -> Non
         lines = cell.source.strip().splitlines()
         assert len(lines) <= 20, cell.source
         assert not any(line.lstrip().startswith(("!", "%")) for line in lines), cell.source
+        assert not lines[-1].endswith(";"), "assign the result instead: nbval shows it"
 
 
 @pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
@@ -177,8 +178,8 @@ def test_a_chapter_has_its_skeleton(item: course.Chapter) -> None:
     assert text.count("{solution-start}") == text.count("{exercise-start}")
     assert "explore(" in text
     assert 'quiz("' in text
-    for part in ("able to do", "need first", "How long", "Take-away", "Further reading"):
-        assert part.lower() in text.lower(), part
+    for part in ("able to do", "need first", "How long", "Take away", "Further reading"):
+        assert part.lower() in text.lower().replace("-", " "), part
 
 
 @pytest.mark.parametrize("item", CHAPTERS, ids=IDS)

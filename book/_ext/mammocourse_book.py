@@ -78,6 +78,15 @@ def remove_thebe(
         ]
 
 
+def mend_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Drop the role "list" of docutils' bibliographies, whose children are no list items."""
+    if "body" in context:
+        plain = 'class="citation-list"'
+        context["body"] = context["body"].replace(f'role="list" {plain}', plain)
+
+
 def _text(value: str) -> nodes.paragraph:
     return nodes.paragraph("", value)
 
@@ -132,6 +141,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", set_theme_options)
     app.connect("html-page-context", add_launch_buttons, priority=502)
     app.connect("html-page-context", remove_thebe, priority=900)
+    app.connect("html-page-context", mend_roles)
     app.connect("build-finished", write_notebooks)
     app.add_directive("ledger", Ledger)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -146,7 +146,11 @@ def store(item: Chapter, notebook: Any, seconds: float) -> None:
     """Put an executed notebook into the cache; call it for complete runs only."""
     from jupyter_cache.base import CacheBundleIn
 
-    bundle = CacheBundleIn(notebook, str(item.path), data={"execution_seconds": seconds})
+    fresh = item.read()  # the kernel adds metadata, at which the cache would look
+    for cell, done in zip(fresh.cells, notebook.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    bundle = CacheBundleIn(fresh, str(item.path), data={"execution_seconds": seconds})
     _cache().cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 

@@ -63,7 +63,7 @@ def rows() -> list[tuple[str, ...]]:
         if best is None:
             shown, judged = "not yet", verdict(claim, None)
         else:
-            decimals = max(claim.decimals, min(claim.decimals + 2, 6)) if claim.decimals else 0
+            decimals = claim.decimals + 4 * (0 < claim.decimals < 3)  # more than was printed
             shown = f"{_number(best[1], decimals)} ({best[0]} scale)"
             judged = verdict(claim, best[1])
         stated = "–" if claim.claimed is None else _number(claim.claimed, claim.decimals)
