@@ -8,7 +8,6 @@ COLAB := .venv-colab
 export PYTHON_FOR_VENV
 export MAMMOCOURSE_MODE ?= small
 export PYTHONPATH := $(CURDIR)/book/_tools
-export JUPYTER_PLATFORM_DIRS := 1
 
 .PHONY: help book test test-all notebooks lab bench full wheel colab-check lock clean
 

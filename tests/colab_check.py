@@ -56,16 +56,16 @@ def make_environment(folder: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"Making {folder.name} with Colab's versions ...", flush=True)
         subprocess.run([colab_python(), "-m", "venv", str(folder)], check=True)
-        pip(python, "install", "-r", str(REQUIREMENTS))
+        pip(python, "install", "--quiet", "-r", str(REQUIREMENTS))
         stamp.write_text(wanted, "utf-8")
     else:
-        pip(python, "uninstall", "--yes", "mammocourse")
+        pip(python, "uninstall", "--quiet", "--yes", "mammocourse")
     return python
 
 
 def pip(python: Path, *arguments: str) -> str:
     """Run pip in an environment and return what it printed."""
-    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise SystemExit(f"pip {' '.join(arguments)} failed.")
@@ -88,7 +88,7 @@ def install_wheel(python: Path) -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        pip(python, "install", str(next(Path(folder).glob("*.whl"))))
+        pip(python, "install", "--quiet", str(next(Path(folder).glob("*.whl"))))
     after = versions(python)
     replaced = {name: after.get(name) for name in before if after.get(name) != before[name]}
     if replaced:
@@ -139,7 +139,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "kernels" / "colab"
         kernel.mkdir(parents=True)
-        argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [
+            str(python),
+            "-Xfrozen_modules=off",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+        ]
         spec = {"argv": argv, "display_name": "Colab", "language": "python"}
         (kernel / "kernel.json").write_text(json.dumps(spec), "utf-8")
         os.environ["JUPYTER_PATH"] = folder
@@ -147,7 +154,8 @@ def main() -> None:
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             problems = run_notebook(path, "colab")
             print(f"{path.name}: {'runs' if not problems else 'differs'}", flush=True)
-            print("\n".join(problems))
+            for problem in problems:
+                print(problem)
             failed = failed or bool(problems)
     if failed:
         raise SystemExit("A notebook prints something else with Colab's versions.")

@@ -4,9 +4,10 @@ The notebooks hold plain Markdown and LaTeX: every reference, number, citation
 and quoted value has been resolved by Sphinx before it comes here. Code cells
 come from the executed chapter; outputs are kept in result cells alone.
 
-Why not an existing writer: sphinx-tojupyter (0.6.0) starts a Dask client,
-drops tags, outputs and the gates of exercises, and leaves directives of
-sphinx-proof; what is needed here is one short walk over the page.
+Why not an existing writer: sphinx-tojupyter (0.6.0), tried on the same pages,
+resolves equations and citations too, but loses the tags and outputs of cells and
+the captions of figures, takes code cells for text, turns the titles of exercises,
+boxes and tables into headings of the page, and cannot leave the solutions out.
 """
 
 from __future__ import annotations
@@ -161,7 +162,9 @@ class Page:
         return [_quote(self.text_of(node))]
 
     def block_literal_block(self, node: nodes.literal_block) -> list[Block]:
-        return [f"```{node.get('language', '')}\n{node.astext()}\n```"]
+        classes = [name for name in node["classes"] if name != "code"]
+        language = node.get("language") or " ".join(classes)
+        return [f"```{language}\n{node.astext()}\n```"]
 
     # Boxes
 

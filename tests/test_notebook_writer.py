@@ -1,0 +1,75 @@
+"""The writer of notebooks, element by element: what goes in, what Markdown comes out."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.utils import new_document
+from myst_parser.docutils_ import Parser
+
+import notebooks
+
+ENV: Any = SimpleNamespace(toc_fignumbers={}, toc_secnumbers={}, srcdir=".")
+
+
+def markdown(source: str) -> str:
+    settings = {
+        "myst_enable_extensions": ["dollarmath", "deflist", "colon_fence", "amsmath"],
+        "report_level": 5,
+    }
+    doctree = publish_doctree(source, parser=Parser(), settings_overrides=settings)
+    blocks = notebooks.Page(doctree, "page", ENV).blocks()
+    return "\n\n".join(block for block in blocks if isinstance(block, str))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Plain text with *emphasis*, **weight**, `code` and $x_1 < y$.",
+        "[A link](https://example.org).",
+        "- one\n- two",
+        "1. one\n2. two",
+        "- one\n\n  - inner\n  - other",
+        "> Said by somebody.",
+        "$$\nx^2\n$$",
+        "| a | b |\n| --- | --- |\n| 1 | $x$ |",
+        "```python\nx = 1\n```",
+    ],
+)
+def test_markdown_stays_as_it_was(source: str) -> None:
+    assert " ".join(markdown(source).split()) == " ".join(source.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (r"Stars \* and \_ and 5 \$", r"Stars \* and \_ and 5 \$"),
+        ("a &lt; b", "a &lt; b"),
+        ("term\n: meaning", "- **term**: meaning"),
+        ("```{note}\nText with $x$.\n```", "> **Note**\n>\n> Text with $x$."),
+        ("```{admonition} Title\nText.\n```", "> **Title**\n>\n> Text."),
+        (
+            "| a |\n| --- |\n| $\\lvert x \\rvert$ \\| y |",
+            "| a |\n| --- |\n| $\\lvert x \\rvert$ \\| y |",
+        ),
+        ("Two\nlines", "Two lines"),
+    ],
+)
+def test_elements_become_plain_markdown(source: str, expected: str) -> None:
+    assert markdown(source) == expected
+
+
+def test_a_formula_in_a_list_stays_in_the_list() -> None:
+    assert markdown("- Text\n\n  $$\n  x\n  $$") == "- Text\n\n  $$\n  x\n  $$"
+
+
+def test_an_unknown_element_is_an_error_and_not_a_gap() -> None:
+    document = new_document("page")
+    document += nodes.doctest_block("", ">>> 1")
+    page = notebooks.Page(document, "page", ENV)
+    with pytest.raises(NotImplementedError, match="block_doctest_block"):
+        page.blocks()
