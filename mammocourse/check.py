@@ -208,7 +208,20 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
     for mistake in exercise.mistakes:
         if same(mistake.answer(parameters)):
             return Feedback(False, mistake.hint)
+    if np.all(np.abs(expected) < 1) and np.allclose(given / 100, expected, rtol=0.02):
+        return Feedback(False, "This looks like a percentage; give a fraction, 0.25 for 25%.")
+    if all(map(_is_rounded, given.flat, expected.flat)):
+        return Feedback(
+            False,
+            f"Right, but rounded too far; give more digits. Tolerance: {exercise.tolerance()}.",
+        )
     return Feedback(False, f"{exercise.hint} Tolerance: {exercise.tolerance()}.")
+
+
+def _is_rounded(given: float, expected: float) -> bool:
+    """Tell whether ``given`` is ``expected`` with fewer digits, at least one of them not 0."""
+    digits = len(f"{given:.12g}".partition("e")[0].replace("-", "").replace(".", "").lstrip("0"))
+    return given != 0 and float(f"{expected:.{max(digits, 1)}g}") == float(f"{given:.12g}")
 
 
 def quiz(chapter: str) -> None:

@@ -194,7 +194,7 @@ _SLIDER = """
 _FIGURE = """<div class="mammocourse-explore" id="{id}" role="group"
 aria-label="Interactive figure">
 {sliders}
-<img src="{source}" alt="{text}">
+<div class="mammocourse-frame"><img src="{source}" alt="{text}"></div>
 <p role="status">{text}</p>
 <script type="application/json">{data}</script>
 <script>

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["RECORD_MIME", "Claim", "claims", "quote", "record", "stored", "verdict"]
+__all__ = ["RECORD_MIME", "Claim", "claims", "quote", "record", "show", "stored", "verdict"]
 
 RECORD_MIME = "application/vnd.mammocourse.record+json"
 _HIDDEN = "application/papermill.record/"  # the prefix of values glued but not shown
@@ -126,8 +126,8 @@ def record(
         entry["mc_error"] = _number(f"mc_error of {claim_id}", mc_error)
     if seed is not None:
         entry["seed"] = int(seed)
-    stated = "" if claim.claimed is None else f" (stated: {_format(claim.claimed, claim.decimals)})"
-    line = f"{claim.quantity} = {_format(number, claim.decimals)}{stated}"
+    stated = "" if claim.claimed is None else f" (stated: {claim.claimed:,.{claim.decimals}f})"
+    line = f"{claim.quantity} = {show(claim, number)}{stated}"
     _glue(claim_id, number)
     _display(
         {
@@ -208,6 +208,26 @@ def verdict(claim: Claim, value: float | None) -> str:
     return claim.verdict_if_equal if rounded or truncated else claim.verdict_if_different
 
 
+def show(claim: Claim, value: float) -> str:
+    """Write a recomputed value with more decimals than the source printed.
+
+    Parameters
+    ----------
+    claim : Claim
+    value : float
+        The recomputed value.
+
+    Returns
+    -------
+    str
+        With four decimals more where the source printed one or two.
+    """
+    if math.isnan(value):
+        return "not defined"
+    more = 4 if 0 < claim.decimals < 3 and claim.claimed is not None else 0
+    return f"{value:,.{claim.decimals + more}f}"
+
+
 @cache
 def _stored_results(chapter: str) -> dict[str, Any]:
     from mammocourse.resources import data_path
@@ -237,10 +257,6 @@ def _number(name: str, value: float) -> float:
 
 def _plain(number: float) -> float | None:
     return None if math.isnan(number) else number
-
-
-def _format(number: float, decimals: int) -> str:
-    return "not defined" if math.isnan(number) else f"{number:,.{decimals}f}"
 
 
 def _glue(name: str, number: float) -> None:

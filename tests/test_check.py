@@ -147,3 +147,30 @@ def test_a_quiz_loads_nothing_from_the_network(monkeypatch: pytest.MonkeyPatch) 
 def test_a_missing_quiz_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"quizzes/77\.yml"):
         quiz("77")
+
+
+@pytest.fixture
+def share(monkeypatch: pytest.MonkeyPatch) -> Exercise:
+    """An exercise whose answer is the fraction 0.37125."""
+    exercise = Exercise(id="01-share", solution=lambda p: 0.37125, rtol=1e-3, hint="Divide.")
+    monkeypatch.setattr(chapter01, "EXERCISES", [exercise])
+    return exercise
+
+
+@pytest.mark.parametrize("answer", [0.37, 0.4])
+def test_a_right_answer_that_is_rounded_too_far_is_told_so(share: Exercise, answer: float) -> None:
+    feedback = check("01-share", answer)
+    assert feedback.passed is False
+    assert "rounded too far" in feedback.message
+
+
+@pytest.mark.parametrize("answer", [37.125, 37.1, 37])
+def test_a_percentage_is_recognized(share: Exercise, answer: float) -> None:
+    feedback = check("01-share", answer)
+    assert feedback.passed is False
+    assert "percentage" in feedback.message
+
+
+@pytest.mark.parametrize("answer", [0.36, 0.0, 0.5, 1.0])
+def test_another_wrong_answer_gets_the_hint(share: Exercise, answer: float) -> None:
+    assert check("01-share", answer).message.startswith("Divide.")

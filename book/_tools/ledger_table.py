@@ -7,7 +7,9 @@ import math
 from typing import Any
 
 import chapters as course
-from mammocourse.ledger import RECORD_MIME, Claim, claims, verdict
+from mammocourse.ledger import RECORD_MIME, Claim, claims, show, verdict
+
+SOURCES = {"thesis": "thesis", "auc-paper": "AUC paper", "course": "this course, on the thesis's"}
 
 
 def recorded(notebook: Any) -> dict[str, dict[str, Any]]:
@@ -38,12 +40,6 @@ def values() -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _number(value: float | None, decimals: int) -> str:
-    if value is None or math.isnan(value):
-        return "none"
-    return f"{value:,.{decimals}f}"
-
-
 def _best(claim: Claim, entries: dict[str, dict[str, Any]]) -> tuple[str, float | None] | None:
     """Choose the scale at which a claim may be compared, the full one first."""
     scales = {"small": ("small",), "full": ("full",), "both": ("full", "small")}[claim.scale]
@@ -60,13 +56,9 @@ def rows() -> list[tuple[str, ...]]:
     table = []
     for claim in claims().values():
         best = _best(claim, recomputed.get(claim.id, {}))
-        if best is None:
-            shown, judged = "not yet", verdict(claim, None)
-        else:
-            decimals = claim.decimals + 4 * (0 < claim.decimals < 3)  # more than was printed
-            shown = f"{_number(best[1], decimals)} ({best[0]} scale)"
-            judged = verdict(claim, best[1])
-        stated = "–" if claim.claimed is None else _number(claim.claimed, claim.decimals)
-        where = f"{claim.source.replace('-', ' ')}, {claim.section}".rstrip(", ")
+        judged = verdict(claim, None if best is None else best[1])
+        shown = "not yet" if best is None else f"{show(claim, best[1])} ({best[0]} scale)"
+        stated = "–" if claim.claimed is None else f"{claim.claimed:,.{claim.decimals}f}"
+        where = f"{SOURCES[claim.source]}, {claim.section}"
         table.append((claim.quantity, where, stated, shown, judged, claim.why))
     return table

@@ -83,7 +83,7 @@ class Page:
         """Return the whole page, followed by the works that it cites."""
         found = self.children(self.doctree)
         if self.references:
-            works = "\n".join(f"- {work}" for work in sorted(self.references))
+            works = "\n".join(f"- {work}" for work in sorted(self.references, key=_surname))
             found.append(f"## References\n\n{works}")
         return found
 
@@ -305,6 +305,11 @@ class Page:
         if isinstance(node, nodes.problematic):
             raise ValueError(f"{self.doctree.get('source')}: broken reference {node.astext()!r}.")
         return self.inline(node)
+
+
+def _surname(work: str) -> str:
+    """Return the surname of the first author of a work, to sort by."""
+    return re.split(r" and |, | \(|\. (?=[A-Z][a-z]+ )", work)[0].split()[-1].casefold()
 
 
 def _escape(text: str) -> str:
