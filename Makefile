@@ -7,7 +7,6 @@ READY := $(VENV)/.ready
 COLAB := .venv-colab
 export PYTHON_FOR_VENV
 export MAMMOCOURSE_MODE ?= small
-export PYTHONPATH := $(CURDIR)/book/_tools
 
 .PHONY: help book test test-all notebooks lab bench full wheel colab-check lock clean
 
@@ -19,7 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 book: $(READY)  ## Execute the chapters at small scale and build the site in _build/html
-	$(PYTHON) book/_tools/build.py
+	$(PYTHON) book/_tools/make_site.py
 
 notebooks: book  ## Write the student notebooks to notebooks/
 	$(PYTHON) book/_tools/publish_notebooks.py

@@ -74,7 +74,7 @@ class Exercise:
         if self.rtol:
             parts.append(f"{100 * self.rtol:g}% of the right value")
         if self.atol:
-            parts.append(f"{self.atol:g}")
+            parts.append(f"{self.atol:.12f}".rstrip("0").rstrip("."))
         return " or ".join(parts) or "none: the answer must be exact"
 
 
@@ -152,8 +152,8 @@ def variant(exercise_id: str, student: str | None = None) -> dict[str, Any]:
         If there is no such exercise.
     """
     exercise = _find(exercise_id)
-    name = student if student is not None else os.environ.get("MAMMOCOURSE_STUDENT") or "reader"
-    digest = hashlib.sha256(f"{exercise_id}/{name}".encode()).digest()
+    name = str(student or os.environ.get("MAMMOCOURSE_STUDENT") or "").strip() or "reader"
+    digest = hashlib.sha256(f"{exercise_id}/{name}".encode("utf-8", "surrogateescape")).digest()
     return dict(exercise.parameters(np.random.default_rng(list(digest))))
 
 
@@ -184,11 +184,10 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
         return Feedback(None, "Replace the three dots by your answer and run this cell again.")
     parameters = variant(exercise_id, student)
     expected = np.asarray(exercise.solution(parameters), dtype=float)
-    try:
-        given = np.asarray(answer, dtype=float)
-    except (TypeError, ValueError):
+    given = _numbers(answer)
+    if given is None:
         kind = type(answer).__name__
-        return Feedback(False, f"The answer must be made of numbers; this is of type {kind}.")
+        return Feedback(False, f"The answer must be made of real numbers; this is of type {kind}.")
     if given.shape != expected.shape and given.size == expected.size == 1:
         given = given.reshape(expected.shape)
     if given.shape != expected.shape:
@@ -201,7 +200,8 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
         return Feedback(False, "The answer holds a value that is not a finite number.")
 
     def same(right: Any) -> bool:
-        return bool(np.allclose(given, right, rtol=exercise.rtol, atol=exercise.atol))
+        rtol = max(exercise.rtol, _ROUNDING)
+        return bool(np.allclose(given, right, rtol=rtol, atol=exercise.atol))
 
     if same(expected):
         return Feedback(True, f"Tolerance: {exercise.tolerance()}.")
@@ -216,6 +216,18 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
             f"Right, but rounded too far; give more digits. Tolerance: {exercise.tolerance()}.",
         )
     return Feedback(False, f"{exercise.hint} Tolerance: {exercise.tolerance()}.")
+
+
+_ROUNDING = 1e-9  # how far two ways to compute the same number may differ
+
+
+def _numbers(answer: Any) -> np.ndarray | None:
+    """Return an answer as an array of real numbers, None where it is something else."""
+    try:
+        given = np.asarray(answer)
+        return None if given.dtype.kind in "cmM" else given.astype(float)
+    except Exception:  # whatever a student's object does when it is asked for numbers
+        return None
 
 
 def _is_rounded(given: float, expected: float) -> bool:
@@ -237,7 +249,7 @@ def quiz(chapter: str) -> None:
 
     Raises
     ------
-    FileNotFoundError
+    ValueError
         If the chapter has no quiz.
     RuntimeError
         If it is called outside a notebook.
@@ -250,7 +262,10 @@ def quiz(chapter: str) -> None:
 
     from mammocourse.resources import data_path
 
-    questions = yaml.safe_load(data_path(f"quizzes/{chapter}.yml").read_text(encoding="utf-8"))
+    quizzes = {path.stem: path for path in data_path("quizzes").glob("*.yml")}
+    if chapter not in quizzes:
+        raise ValueError(f"There is no quiz {chapter!r}; choose one of {sorted(quizzes)}.")
+    questions = yaml.safe_load(quizzes[chapter].read_text(encoding="utf-8"))
     if get_ipython() is None:
         raise RuntimeError("a quiz shows itself in a notebook; open one with 'make lab'.")
     with capture_output() as captured:

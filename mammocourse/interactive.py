@@ -59,7 +59,7 @@ def explore(
     """
     if not controls:
         raise ValueError("explore needs at least one control, for example slope=[0.5, 1, 2].")
-    values = {name: list(options) for name, options in controls.items()}
+    values = {name: _scalars(name, options) for name, options in controls.items()}
     for name, options in values.items():
         if len(options) < 2:
             raise ValueError(f"control {name!r} has {len(options)} value(s); give at least two.")
@@ -74,7 +74,23 @@ def explore(
             f"These controls make {n_frames} frames; a page holds at most {MAX_FRAMES}. "
             "Give fewer values."
         )
-    return Explorer(draw, alt, {name: (labels or {}).get(name, name) for name in values}, values)
+    names = {name: str((labels or {}).get(name, name)) for name in values}
+    return Explorer(draw, alt, names, values)
+
+
+def _scalars(name: str, options: Sequence[Any]) -> list[Any]:
+    """Return the values of a control as plain numbers and texts."""
+    try:
+        values = [option.item() if hasattr(option, "item") else option for option in options]
+    except (TypeError, ValueError):
+        values = [None]
+    if not all(isinstance(value, int | float | str) and value == value for value in values):
+        raise ValueError(f"control {name!r} is {options!r}; give a list of numbers or of texts.")
+    return values
+
+
+def _spoken(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Explorer:
@@ -109,7 +125,7 @@ class Explorer:
 
         sliders = {
             name: widgets.SelectionSlider(
-                options=[(str(value), value) for value in values],
+                options=[(_spoken(value), value) for value in values],
                 description=self.labels[name],
                 continuous_update=False,
                 style={"description_width": "initial"},
@@ -143,44 +159,48 @@ class Explorer:
                 id=f"{identity}-{name}",
                 label=html.escape(self.labels[name]),
                 last=len(values) - 1,
-                first=html.escape(str(values[0])),
+                first=html.escape(_spoken(values[0])),
             )
             for name, values in self.controls.items()
         )
         data = {
             "sources": [source for source, _ in frames],
             "texts": [text for _, text in frames],
-            "values": [[str(value) for value in values] for values in self.controls.values()],
+            "values": [[_spoken(value) for value in values] for values in self.controls.values()],
         }
         return _FIGURE.format(
             id=identity,
             sliders=sliders,
             source=frames[0][0],
             text=html.escape(frames[0][1]),
-            data=json.dumps(data).replace("</", "<\\/"),
+            data=json.dumps(data).replace("<", "\\u003c"),
         )
 
     def _frame(self, arguments: Mapping[str, Any]) -> tuple[str, str]:
         """Return one picture as a data address, and its alternative text."""
         import matplotlib.pyplot as plt
 
-        figure = self.draw(**arguments)
-        if not hasattr(figure, "savefig"):
-            raise TypeError(
-                f"draw returned {type(figure).__name__}; it must return a matplotlib figure."
+        before = set(plt.get_fignums())
+        try:
+            figure = self.draw(**arguments)
+            if not hasattr(figure, "savefig"):
+                raise TypeError(
+                    f"draw returned {type(figure).__name__}; it must return a matplotlib figure."
+                )
+            buffer = io.BytesIO()
+            figure.savefig(
+                buffer,
+                format="webp",
+                dpi=110,
+                bbox_inches="tight",
+                facecolor="white",
+                pil_kwargs={"lossless": True},
             )
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer,
-            format="webp",
-            dpi=110,
-            bbox_inches="tight",
-            facecolor="white",
-            pil_kwargs={"lossless": True},
-        )
-        plt.close(figure)
+        finally:  # whatever it drew: an open figure would show a second time
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
         picture = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return f"data:image/webp;base64,{picture}", self.alt(**arguments)
+        return f"data:image/webp;base64,{picture}", str(self.alt(**arguments))
 
 
 _SLIDER = """

@@ -11,14 +11,24 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-__all__ = ["RECORD_MIME", "Claim", "claims", "quote", "record", "show", "stored", "verdict"]
+__all__ = ["RECORD_MIME", "SCHEMA", "Claim", "claims", "quote", "record", "show", "stored"]
+__all__ += ["stored_results", "verdict"]
 
+SCHEMA = 1  # of the files in data/results
 RECORD_MIME = "application/vnd.mammocourse.record+json"
 _HIDDEN = "application/papermill.record/"  # the prefix of values glued but not shown
+
+
+_ALLOWED = {
+    "source": ("thesis", "auc-paper", "course"),
+    "needs": ("mnist", "cbis-ddsm", "inbreast", "nothing"),
+    "scale": ("small", "full", "both"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,22 @@ class Claim:
     verdict_if_equal: str = "reproduced"
     verdict_if_different: str = "contradicted"
 
+    def __post_init__(self) -> None:
+        def must(condition: bool, field: str, expected: str) -> None:
+            if not condition:
+                raise ValueError(f"{field} is {getattr(self, field)!r}; it must be {expected}.")
+
+        for field, allowed in _ALLOWED.items():
+            must(getattr(self, field) in allowed, field, f"one of {', '.join(allowed)}")
+        for field in ("id", "section", "quantity", "why"):
+            value = getattr(self, field)
+            must(isinstance(value, str) and bool(value.strip()), field, "a text")
+        number = isinstance(self.claimed, int | float) and math.isfinite(self.claimed)
+        must(self.claimed is None or number, "claimed", "a number or null")
+        must(type(self.decimals) is int and self.decimals >= 0, "decimals", "0, 1, 2, ...")
+        two_digits = isinstance(self.chapter, str) and re.fullmatch(r"\d\d", self.chapter)
+        must(bool(two_digits), "chapter", "two digits in quotation marks")
+
 
 @cache
 def claims() -> dict[str, Claim]:
@@ -85,8 +111,9 @@ def claims() -> dict[str, Claim]:
     for row in rows:
         try:
             claim = Claim(**row)
-        except TypeError as error:
-            raise ValueError(f"data/claims.yml, row {row.get('id', row)!r}: {error}") from None
+        except (TypeError, ValueError) as error:
+            name = row.get("id") if isinstance(row, dict) else row
+            raise ValueError(f"data/claims.yml, row {name!r}: {error}") from None
         if claim.id in found:
             raise ValueError(f"data/claims.yml has two rows with the id {claim.id!r}.")
         found[claim.id] = claim
@@ -121,9 +148,12 @@ def record(
 
     claim = _claim(claim_id)
     number = _number(claim_id, value)
-    entry: dict[str, Any] = {"id": claim_id, "value": _plain(number), "mode": mode()}
+    plain = None if math.isnan(number) else number
+    entry: dict[str, Any] = {"id": claim_id, "value": plain, "mode": mode()}
     if mc_error is not None:
         entry["mc_error"] = _number(f"mc_error of {claim_id}", mc_error)
+        if not entry["mc_error"] >= 0:
+            raise ValueError(f"mc_error of {claim_id} is {mc_error!r}; it must be 0 or larger.")
     if seed is not None:
         entry["seed"] = int(seed)
     stated = "" if claim.claimed is None else f" (stated: {claim.claimed:,.{claim.decimals}f})"
@@ -174,8 +204,7 @@ def stored(claim_id: str) -> float | None:
     ValueError
         If there is no such claim.
     """
-    results = _stored_results(_claim(claim_id).chapter)
-    entry = results.get("results", {}).get(claim_id)
+    entry = stored_results(_claim(claim_id).chapter).get("results", {}).get(claim_id)
     if entry is None:
         return None
     return math.nan if entry["value"] is None else float(entry["value"])
@@ -229,14 +258,43 @@ def show(claim: Claim, value: float) -> str:
 
 
 @cache
-def _stored_results(chapter: str) -> dict[str, Any]:
+def stored_results(chapter: str) -> dict[str, Any]:
+    """Return what ``make full`` stored for a chapter, with its provenance.
+
+    Parameters
+    ----------
+    chapter : str
+        Two digits.
+
+    Returns
+    -------
+    dict
+        Empty where nothing has been stored yet.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
     from mammocourse.resources import data_path
 
+    name = f"results/{chapter}.json"
     try:
-        path = data_path(f"results/{chapter}.json")
+        path = data_path(name)
     except FileNotFoundError:
         return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        sound = content["schema"] == SCHEMA and content["chapter"] == chapter
+        sound = sound and all("value" in entry for entry in content["results"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            f"data/{name} is damaged or of another version: restore it with git, or run "
+            f"'make full CHAPTER={chapter}'."
+        )
+    return content
 
 
 def _claim(claim_id: str) -> Claim:
@@ -250,13 +308,12 @@ def _claim(claim_id: str) -> Claim:
 
 def _number(name: str, value: float) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {value!r}; it must be a single number.") from None
-
-
-def _plain(number: float) -> float | None:
-    return None if math.isnan(number) else number
+    if math.isinf(number):
+        raise ValueError(f"{name} is infinite; record a finite number, or NaN for none.")
+    return number
 
 
 def _glue(name: str, number: float) -> None:

@@ -98,4 +98,5 @@ def checksums() -> dict[str, str]:
         format of the command ``sha256sum``).
     """
     lines = data_path("SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    return {name: checksum for checksum, name in (line.split(maxsplit=1) for line in lines)}
+    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    return {name: checksum.lower() for checksum, name in pairs}

@@ -6,6 +6,7 @@ passed, the outputs go into the execution cache from which the site is built.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from nbval.plugin import IPyNbCell
 import chapters as course
 
 _seconds: dict[str, float] = defaultdict(float)
+_folder = course.cache_path()
+_sources = {item.name: item.read() for item in course.chapters()}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -29,12 +32,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     for item in session.items:
         if isinstance(item, IPyNbCell):
             outputs[item.path.stem].append(item.test_outputs)
-    for item in course.chapters():
-        if item.name in outputs:
-            notebook = item.read()
-            code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-            for count, (cell, found) in enumerate(
-                zip(code_cells, outputs[item.name], strict=True), start=1
-            ):
-                cell.outputs, cell.execution_count = found, count
-            course.store(item, notebook, _seconds[item.name])
+    for name, found in outputs.items():
+        executed = copy.deepcopy(_sources[name])
+        code_cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+        for count, (cell, output) in enumerate(zip(code_cells, found, strict=True), start=1):
+            cell.outputs, cell.execution_count = output, count
+        course.store(name, _sources[name], executed, _seconds[name], _folder)

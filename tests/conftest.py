@@ -54,7 +54,7 @@ def executed(nbval_run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def site(executed: dict[str, Any]) -> Path:
     """Build the site from the executed chapters and return its folder."""
-    command = [sys.executable, str(ROOT / "book" / "_tools" / "build.py")]
+    command = [sys.executable, str(ROOT / "book" / "_tools" / "make_site.py")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return course.BUILD / "html"

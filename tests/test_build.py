@@ -154,6 +154,16 @@ def test_a_failed_chapter_leaves_nothing_in_the_cache(small_course: Path) -> Non
     assert course.cached(course.chapters()[0]) is None
 
 
+def test_a_change_during_the_run_does_not_enter_the_cache(small_course: Path) -> None:
+    item = course.chapters()[0]
+    source, folder = item.read(), course.cache_path()
+    executed = course.execute(source)
+    write_chapter(small_course, "print(3)")
+    (small_course / "mammocourse" / "module.py").write_text("x = 3\n")
+    course.store(item.name, source, executed, 1.0, folder)
+    assert course.cached(item) is None
+
+
 def test_an_unknown_chapter_is_named(small_course: Path) -> None:
     with pytest.raises(SystemExit, match="choose one of 01"):
         course.chapter("77")
@@ -176,8 +186,26 @@ def test_the_source_hash_sees_code_and_not_layout(
     assert (course.source_hash(course.chapters()[0]) == before) is same
 
 
-def test_the_source_hash_follows_the_modules_that_a_chapter_imports(small_course: Path) -> None:
-    write_chapter(small_course, "from mammocourse.module import x")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from mammocourse.module import x",
+        "from mammocourse import module",
+        "import mammocourse.module as m",
+        "from mammocourse.outer import y",
+    ],
+)
+def test_the_source_hash_follows_the_modules_that_a_chapter_imports(
+    small_course: Path, code: str
+) -> None:
+    package = small_course / "mammocourse"
+    (package / "outer.py").write_text("from mammocourse.module import x as y\n")
+    write_chapter(small_course, code)
     before = course.source_hash(course.chapters()[0])
-    (small_course / "mammocourse" / "module.py").write_text("x = 2\n")
+    (package / "module.py").write_text("x = 2\n")
     assert course.source_hash(course.chapters()[0]) != before
+
+
+def test_the_tools_hide_no_installed_library() -> None:
+    tools = {path.stem for path in (Path(course.__file__).parent).glob("*.py")}
+    assert tools & {"build", "nbval", "notebook", "pytest", "sphinx", "jupyter_book"} == set()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
@@ -86,11 +87,30 @@ def test_figures_are_closed() -> None:
         ({"height": [1]}, "height"),
         ({"height": range(100)}, "100 frames"),
         ({"height": [1, 2], "labels": {"hight": "Height"}}, "hight"),
+        ({"height": 3}, "list of numbers"),
+        ({"height": [None, 1]}, "list of numbers"),
+        ({"height": [float("nan"), 1]}, "list of numbers"),
     ],
 )
 def test_bad_controls_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         explore(draw, alt=describe, **arguments)
+
+
+def test_values_of_numpy_are_shown_as_one_writes_them() -> None:
+    found = page(explore(draw, alt=describe, height=np.arange(0.1, 0.5, 0.1)))
+    data = json.loads(found.find("script", type="application/json").string)
+    assert data["values"] == [["0.1", "0.2", "0.3", "0.4"]]
+
+
+def test_a_drawing_that_fails_leaves_no_figure_open() -> None:
+    def fail(height: float) -> Any:
+        plt.subplots()
+        raise RuntimeError("no ink")
+
+    with pytest.raises(RuntimeError, match="no ink"):
+        explore(fail, alt=describe, height=[1, 2]).to_html()
+    assert plt.get_fignums() == []
 
 
 def test_a_drawing_must_return_a_figure() -> None:

@@ -57,6 +57,20 @@ def test_markdown_stays_as_it_was(source: str) -> None:
             "| a |\n| --- |\n| $\\lvert x \\rvert$ \\| y |",
         ),
         ("Two\nlines", "Two lines"),
+        ("Hard\\\nbreak", "Hard  \nbreak"),
+        ("| a |\n| --- |\n| $\\|x\\|$ |", "| a |\n| --- |\n| $\\vert x\\vert $ |"),
+        (
+            "$$\na &= b \\\\ c &= d\n$$",
+            "$$\n\\begin{aligned}\na &= b \\\\ c &= d\n\\end{aligned}\n$$",
+        ),
+        (
+            "\\begin{align}\na &= b\n\\end{align}",
+            "$$\n\\begin{aligned}\na &= b\n\\end{aligned}\n$$",
+        ),
+        ("`` a`b ``", "`` a`b ``"),
+        ("````\n```\n````", "````\n```\n````"),
+        ("1\\. not a list", "\\1. not a list"),
+        ("x{sup}`2`", "x<sup>2</sup>"),
     ],
 )
 def test_elements_become_plain_markdown(source: str, expected: str) -> None:
@@ -65,6 +79,11 @@ def test_elements_become_plain_markdown(source: str, expected: str) -> None:
 
 def test_a_formula_in_a_list_stays_in_the_list() -> None:
     assert markdown("- Text\n\n  $$\n  x\n  $$") == "- Text\n\n  $$\n  x\n  $$"
+
+
+def test_an_unknown_inline_element_is_an_error() -> None:
+    with pytest.raises(NotImplementedError, match="footnote_reference"):
+        markdown("A note[^1].\n\n[^1]: Below.")
 
 
 def test_an_unknown_element_is_an_error_and_not_a_gap() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import hashlib
 import os
 import sys
@@ -24,6 +25,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "_build"
 TIMEOUT_SECONDS = {"small": 300, "full": 24 * 3600}
+
+os.environ.pop("MAMMOCOURSE_STUDENT", None)  # the book shows the reader's variant to all
 
 
 @dataclass(frozen=True)
@@ -122,17 +125,16 @@ def cache_path() -> Path:
     return BUILD / ".jupyter_cache" / environment_key()
 
 
-def _cache() -> Any:
+def _cache(folder: Path) -> Any:
     from jupyter_cache import get_cache
 
-    path = cache_path()
-    path.mkdir(parents=True, exist_ok=True)
-    return get_cache(str(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return get_cache(str(folder))
 
 
 def cached(item: Chapter) -> tuple[Any, float] | None:
     """Return the executed notebook of a chapter and its seconds, if it is cached."""
-    cache = _cache()
+    cache = _cache(cache_path())
     notebook = item.read()
     try:
         record = cache.match_cache_notebook(notebook)
@@ -142,29 +144,32 @@ def cached(item: Chapter) -> tuple[Any, float] | None:
     return merged, float(record.data.get("execution_seconds", 0.0))
 
 
-def store(item: Chapter, notebook: Any, seconds: float) -> None:
-    """Put an executed notebook into the cache; call it for complete runs only."""
+def store(name: str, source: Any, executed: Any, seconds: float, folder: Path) -> None:
+    """Put an executed chapter into the cache; call it for complete runs only.
+
+    ``source`` and ``folder`` (from :meth:`Chapter.read` and :func:`cache_path`) are
+    to be taken before the run: files may change while it lasts.
+    """
     from jupyter_cache.base import CacheBundleIn
 
-    fresh = item.read()  # the kernel adds metadata, at which the cache would look
-    for cell, done in zip(fresh.cells, notebook.cells, strict=True):
+    for cell, done in zip(source.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    bundle = CacheBundleIn(fresh, str(item.path), data={"execution_seconds": seconds})
-    _cache().cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    bundle = CacheBundleIn(source, name, data={"execution_seconds": seconds})
+    _cache(folder).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def execute(item: Chapter, progress: Callable[[int, int], None] | None = None) -> Any:
+def execute(source: Any, progress: Callable[[int, int], None] | None = None) -> Any:
     """Run a chapter in a fresh kernel and return the executed notebook.
 
     Raises
     ------
     nbclient.exceptions.CellExecutionError
-        If a cell fails; nothing is cached then.
+        If a cell fails.
     """
     from nbclient import NotebookClient
 
-    notebook = item.read()
+    notebook = copy.deepcopy(source)
     code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def executed(cell: Any, cell_index: int, **_: Any) -> None:
@@ -174,10 +179,10 @@ def execute(item: Chapter, progress: Callable[[int, int], None] | None = None) -
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
-            extra_arguments=["--log-level=ERROR"],
             timeout=TIMEOUT_SECONDS[mode()],
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=ERROR"],
             store_widget_state=False,
             on_cell_complete=executed,
         )
@@ -197,10 +202,11 @@ def execute_all(force: bool = False) -> None:
             if sys.stdout.isatty():
                 print(f"\r{name:<32} cell {done}/{total}", end="", flush=True)
 
+        source, folder = item.read(), cache_path()
         start = time.perf_counter()
-        notebook = execute(item, progress)
+        executed = execute(source, progress)
         seconds = time.perf_counter() - start
-        store(item, notebook, seconds)
+        store(str(item.path), source, executed, seconds, folder)
         start_of_line = "\r" if sys.stdout.isatty() else ""
         print(f"{start_of_line}{item.name:<32} executed in {seconds:.0f} s ({mode()} scale)")
 
@@ -213,23 +219,33 @@ def source_hash(item: Chapter) -> str:
     comments, layout and prose do not matter.
     """
     leave_out = {"answer", "solution", "check", "quiz", "figure"}
-    sources = [
-        cell.source
+    trees = [
+        ast.parse(cell.source)
         for cell in item.read().cells
         if cell.cell_type == "code" and not leave_out & set(tags(cell))
     ]
-    modules: set[str] = set()
-    for source in sources:
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mammocourse."):
-                modules.add(str(node.module))
-    modules -= {f"mammocourse.{name}" for name in ("check", "interactive", "ledger", "plotting")}
-    for module in sorted(modules):
-        sources.append((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(_canonical(ast.parse(source)).encode())
-    return digest.hexdigest()[:16]
+    pending = _imported(trees)
+    seen: set[str] = {"check", "interactive", "ledger", "plotting"}  # they decide no result
+    while pending - seen:
+        name = min(pending - seen)
+        seen.add(name)
+        path = ROOT / "mammocourse" / f"{name}.py"
+        if path.exists():
+            trees.append(ast.parse(path.read_text(encoding="utf-8")))
+            pending |= _imported(trees[-1:])
+    return hashlib.sha256("\n".join(map(_canonical, trees)).encode()).hexdigest()[:16]
+
+
+def _imported(trees: list[ast.Module]) -> set[str]:
+    """Return the modules of the package that some code imports, without its name."""
+    found = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in found if name.startswith("mammocourse.")}
 
 
 def _canonical(node: Any) -> str:

@@ -19,8 +19,8 @@ os.environ["MAMMOCOURSE_MODE"] = "full"
 
 import chapters as course
 import ledger_table
+from mammocourse.ledger import SCHEMA
 
-SCHEMA = 1
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "statsmodels", "keras", "tensorflow")
 
 
@@ -58,11 +58,13 @@ def run(number: str) -> None:
     def progress(done: int, total: int) -> None:
         print(f"{item.name}: cell {done} of {total} done", flush=True)
 
+    source, source_hash = item.read(), course.source_hash(item)  # files may change meanwhile
     start = time.perf_counter()
-    notebook = course.execute(item, progress)
+    notebook = course.execute(source, progress)
     seconds = time.perf_counter() - start
-    course.store(item, notebook, seconds)
     entries = ledger_table.recorded(notebook)
+    if not entries:
+        raise SystemExit(f"{item.name} records nothing, so there is nothing to store.")
     results: dict[str, Any] = {
         name: {key: entry[key] for key in ("value", "mc_error", "seed") if key in entry}
         for name, entry in sorted(entries.items())
@@ -73,7 +75,7 @@ def run(number: str) -> None:
         "mode": "full",
         "command": f"make full CHAPTER={number}",
         "date": date.today().isoformat(),
-        "source_hash": course.source_hash(item),
+        "source_hash": source_hash,
         "versions": versions(),
         "machine": {
             "processor": processor(),

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import chapters as course
-from mammocourse.ledger import RECORD_MIME, Claim, claims, show, verdict
+from mammocourse.ledger import RECORD_MIME, Claim, claims, show, stored_results, verdict
 
 SOURCES = {"thesis": "thesis", "auc-paper": "AUC paper", "course": "this course, on the thesis's"}
 
@@ -32,11 +32,8 @@ def values() -> dict[str, dict[str, dict[str, Any]]]:
         if executed is not None:
             for name, entry in recorded(executed[0]).items():
                 found.setdefault(name, {})[entry["mode"]] = entry
-        path = course.ROOT / "data" / "results" / f"{item.number}.json"
-        if path.exists():
-            results = json.loads(path.read_text(encoding="utf-8"))["results"]
-            for name, entry in results.items():
-                found.setdefault(name, {}).setdefault("full", entry)
+        for name, entry in stored_results(item.number).get("results", {}).items():
+            found.setdefault(name, {}).setdefault("full", entry)
     return found
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import copy
 import re
+import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,6 +48,10 @@ if importlib.util.find_spec("mammocourse") is None:
             "panel, then run:  %pip install mammocourse-{version}-py3-none-any.whl"
         )
 """
+BELONGS = (
+    "*A chapter of the course [{title}]({repository}). The page of the same name in the book "
+    "holds the solutions, and figures that move without a kernel.*"
+)
 ANSWER_PLACE = "*Write your answer here.*"
 
 
@@ -65,7 +70,14 @@ class Solution:
     text: str
 
 
+class Heading(str):
+    """A heading, before which a new cell begins."""
+
+    __slots__ = ()
+
+
 Block = str | Code | Solution
+MORE_LINES = ("align", "gather")
 
 
 class Page:
@@ -78,13 +90,14 @@ class Page:
         self.root = Path(env.srcdir)
         self.references: dict[str, None] = {}
         self.level = 0
+        self.in_table = False
 
     def blocks(self) -> list[Block]:
         """Return the whole page, followed by the works that it cites."""
         found = self.children(self.doctree)
         if self.references:
             works = "\n".join(f"- {work}" for work in sorted(self.references, key=_surname))
-            found.append(f"## References\n\n{works}")
+            found.append(Heading(f"## References\n\n{works}"))
         return found
 
     def children(self, node: nodes.Node) -> list[Block]:
@@ -104,9 +117,9 @@ class Page:
     def text_of(self, node: nodes.Node) -> str:
         """Return nested blocks as one Markdown text (no code cell may be inside)."""
         found = self.children(node)
-        if any(isinstance(block, Code) for block in found):
+        if not all(isinstance(block, str) for block in found):
             raise ValueError(f"a code cell stands inside {type(node).__name__}; move it out.")
-        return "\n\n".join(block for block in found if isinstance(block, str))
+        return "\n\n".join(map(str, found))
 
     # Structure
 
@@ -120,10 +133,14 @@ class Page:
         section = node.parent
         anchor = "" if self.level == 1 else "#" + (section["ids"][0] if section["ids"] else "")
         number = ".".join(map(str, self.sections.get(anchor) or ()))
-        return [f"{'#' * self.level} {number} {self.inline(node)}".replace("#  ", "# ")]
+        text = f"{'#' * self.level} {number} {self.inline(node)}".replace("#  ", "# ")
+        return [Heading(text)]
 
     def block_paragraph(self, node: nodes.paragraph) -> list[Block]:
-        return [self.inline(node)]
+        return [re.sub(r"^(\d+(?=\.)|[-+#>])(?=[.\s])", r"\\\1", self.inline(node))]
+
+    def block_rubric(self, node: nodes.rubric) -> list[Block]:
+        return [f"**{self.inline(node)}**"]
 
     def _nothing(self, node: nodes.Node) -> list[Block]:
         return []
@@ -152,10 +169,10 @@ class Page:
         items = []
         for item in node.children:
             terms = ", ".join(self.inline(t) for t in item.children if isinstance(t, nodes.term))
-            body = " ".join(
+            body = "\n\n".join(
                 self.text_of(d) for d in item.children if isinstance(d, nodes.definition)
             )
-            items.append(f"- **{terms}**: {body}")
+            items.append(textwrap.indent(f"- **{terms}**: {body}", "  ").strip())
         return ["\n".join(items)]
 
     def block_block_quote(self, node: nodes.block_quote) -> list[Block]:
@@ -164,19 +181,18 @@ class Page:
     def block_literal_block(self, node: nodes.literal_block) -> list[Block]:
         classes = [name for name in node["classes"] if name != "code"]
         language = node.get("language") or " ".join(classes)
-        return [f"```{language}\n{node.astext()}\n```"]
+        text = node.astext().rstrip("\n")
+        fence = "`" * max(3, _longest_run(text, "`") + 1)
+        return [f"{fence}{language}\n{text}\n{fence}"]
 
     # Boxes
 
     def block_admonition(self, node: nodes.Element) -> list[Block]:
         title = next((self.inline(c) for c in node.children if isinstance(c, nodes.title)), "")
-        body = "\n\n".join(
-            str(block)
-            for child in node.children
-            if not isinstance(child, nodes.title)
-            for block in self.block(child)
-        )
-        return [_quote(f"**{title or type(node).__name__.capitalize()}**\n\n{body}")]
+        content = nodes.Element("", *(c for c in node.deepcopy().children[bool(title) :]))
+        return [
+            _quote(f"**{title or type(node).__name__.capitalize()}**\n\n{self.text_of(content)}")
+        ]
 
     block_note = block_tip = block_warning = block_important = block_admonition
     block_hint = block_caution = block_attention = block_danger = block_seealso = block_admonition
@@ -184,12 +200,14 @@ class Page:
     def _proof_like(self, node: nodes.Element) -> list[Block]:
         kind = node.get("realtype", node.get("type", "theorem"))
         number = self._number(kind, node)
-        title = next((c.astext().strip() for c in node.children if isinstance(c, nodes.title)), "")
+        title = next(
+            (self.inline(c).strip() for c in node.children if isinstance(c, nodes.title)), ""
+        )
         body = "\n\n".join(
             self.text_of(child) for child in node.children if not isinstance(child, nodes.title)
         )
         head = " ".join(filter(None, [kind.capitalize(), number, title]))
-        return [_quote(f"**{head}.** {body}")]
+        return [_quote(f"**{head}.**{_gap(body)}{body}")]
 
     block_theorem_node = block_definition_node = block_lemma_node = _proof_like
     block_proposition_node = block_corollary_node = block_remark_node = _proof_like
@@ -197,7 +215,8 @@ class Page:
 
     def block_proof_node(self, node: nodes.Element) -> list[Block]:
         text = "\n\n".join(self.text_of(child) for child in node.children)
-        return [_quote("**Proof.** " + re.sub(r"^\*{0,2}Proof\.\*{0,2} ?", "", text, count=1))]
+        body = re.sub(r"^\*{0,2}Proof\.\*{0,2}\s*", "", text, count=1)
+        return [_quote(f"**Proof.**{_gap(body)}{body}")]
 
     # Mathematics, tables, figures
 
@@ -205,24 +224,39 @@ class Page:
         formula = node.astext().strip()
         number = self._number("displaymath", node)
         tag = f"\n\\tag{{{number}}}" if number else ""
-        if re.match(r"\\begin\{(align|gather|equation|multline)\*?\}", formula):
-            return [formula]
-        return [f"$$\n{formula}{tag}\n$$"]
+        formula = re.sub(
+            r"^\\begin\{equation\*?\}(.*)\\end\{equation\*?\}$", r"\1", formula, flags=re.S
+        )
+        for name in MORE_LINES:  # these may not stand inside $$; their inner forms may
+            formula = re.sub(rf"\\(begin|end)\{{{name}\*?\}}", rf"\\\1{{{name}ed}}", formula)
+        if r"\\" in formula and r"\begin{" not in formula:
+            formula = f"\\begin{{aligned}}\n{formula}\n\\end{{aligned}}"
+        return [f"$$\n{formula.strip()}{tag}\n$$"]
 
     def block_table(self, node: nodes.table) -> list[Block]:
-        rows = [
-            [" ".join(str(b) for b in self.children(entry)).replace("|", r"\|") for entry in row]
-            for row in node.findall(nodes.row)
-        ]
+        self.in_table = True
+        rows = [[self._entry(entry) for entry in row] for row in node.findall(nodes.row)]
+        self.in_table = False
         rows.insert(1, ["---"] * len(rows[0]))
         lines = ["| " + " | ".join(row).replace("\n", " ") + " |" for row in rows]
         title = next((self.inline(c) for c in node.children if isinstance(c, nodes.title)), None)
         caption = [f"**Table {self._number('table', node)}.** {title}"] if title else []
         return [*caption, "\n".join(lines)]
 
+    def _entry(self, entry: nodes.Element) -> str:
+        found = self.children(entry)
+        if len(found) > 1:
+            raise ValueError(f"a table cell holds more than one paragraph: {entry.astext()!r}")
+        return str(found[0]) if found else ""
+
     def block_figure(self, node: nodes.figure) -> list[Block]:
         images = "".join(str(b) for image in node.findall(nodes.image) for b in self.block(image))
-        return [images, *self._caption(node)]
+        legends = [c for c in node.children if isinstance(c, nodes.legend)]
+        return [
+            images,
+            *self._caption(node),
+            *(b for legend in legends for b in self.children(legend)),
+        ]
 
     def block_image(self, node: nodes.image) -> list[Block]:
         path = self.root / node["uri"]
@@ -252,7 +286,9 @@ class Page:
     def block_exercise_enumerable_node(self, node: nodes.Element) -> list[Block]:
         title = next(c for c in node.children if isinstance(c, nodes.title))
         number = self._number("exercise", node)
-        found: list[Block] = [f"### Exercise {number} {self.inline(title).strip()}".rstrip()]
+        found: list[Block] = [
+            Heading(f"### Exercise {number} {self.inline(title).strip()}".rstrip())
+        ]
         found += [
             Code(block.index, "answer") if isinstance(block, Code) else block
             for child in node.children
@@ -285,26 +321,53 @@ class Page:
 
     def _inline(self, node: nodes.Node) -> str:
         if isinstance(node, nodes.Text):
-            return _escape(node.astext()).replace("\n", " ")
+            text = _escape(node.astext()).replace("\n", " ")
+            return text.replace("|", r"\|") if self.in_table else text
         if isinstance(node, nodes.math):
-            return f"${node.astext().strip()}$"
+            formula = node.astext().strip()
+            if self.in_table:  # a bar would end the cell
+                formula = formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+            return f"${formula}$"
         if isinstance(node, nodes.literal):
-            return f"`{node.astext()}`"
+            ticks = "`" * (_longest_run(node.astext(), "`") + 1)
+            pad = " " if len(ticks) > 1 else ""
+            text = f"{ticks}{pad}{node.astext()}{pad}{ticks}"
+            return text.replace("|", r"\|") if self.in_table else text
         if isinstance(node, nodes.emphasis):
             return f"*{self.inline(node)}*"
         if isinstance(node, nodes.strong):
             return f"**{self.inline(node)}**"
+        if isinstance(node, nodes.superscript):
+            return f"<sup>{self.inline(node)}</sup>"
+        if isinstance(node, nodes.subscript):
+            return f"<sub>{self.inline(node)}</sub>"
         if isinstance(node, nodes.reference):
             if node.get("reftitle") and "bibliography" in node.get("refuri", ""):
                 self.references[node["reftitle"]] = None
             if node.get("refuri", "").startswith(("http://", "https://")):
                 return f"[{self.inline(node)}]({node['refuri']})"
             return self.inline(node)
-        if isinstance(node, nodes.target | nodes.raw | nodes.image):
+        if isinstance(node, nodes.raw):  # a hard line break comes as one for each format
+            return "  \n" if "<br" in node.astext() else ""
+        if isinstance(node, nodes.image):
+            return str(self.block_image(node)[0])
+        if isinstance(node, nodes.target):
             return ""
-        if isinstance(node, nodes.problematic):
-            raise ValueError(f"{self.doctree.get('source')}: broken reference {node.astext()!r}.")
-        return self.inline(node)
+        if isinstance(node, nodes.inline | nodes.title_reference):
+            return self.inline(node)
+        raise NotImplementedError(
+            f"{self.doctree.get('source')}: the notebook writer does not know the inline element "
+            f"{type(node).__name__!r} ({node.astext()!r}); add it to Page._inline."
+        )
+
+
+def _longest_run(text: str, character: str) -> int:
+    return max((len(run) for run in re.findall(f"{re.escape(character)}+", text)), default=0)
+
+
+def _gap(body: str) -> str:
+    """Return what stands between a bold head and its text: lists need a line of their own."""
+    return "\n\n" if re.match(r"[-|$`>]|\d+\.", body) else " "
 
 
 def _surname(work: str) -> str:
@@ -322,7 +385,7 @@ def _quote(text: str) -> str:
 
 def _code_cell(source: Any, keep_output: bool) -> Any:
     cell = nbformat.v4.new_code_cell(source.source, id=source["id"])
-    kept = [tag for tag in course.tags(source) if tag != "figure"]
+    kept = [tag for tag in course.tags(source) if tag not in ("figure", "hide-input")]
     if kept:
         cell.metadata["tags"] = kept
     if keep_output:
@@ -373,7 +436,7 @@ def assemble(blocks: Iterable[Block], executed: Any, install: str, *, solutions:
 
     for block in blocks:
         if isinstance(block, str):
-            if block == ANSWER_PLACE or block.startswith("#"):
+            if block == ANSWER_PLACE or isinstance(block, Heading):
                 flush()
             if not (block == ANSWER_PLACE and solutions):
                 texts.append(block)
@@ -406,6 +469,7 @@ def write_all(app: Any, folder: Path) -> None:
     """Write ``student/NN_name.ipynb`` and ``solution/NN_name.ipynb`` for all chapters."""
     import mammocourse
 
+    shutil.rmtree(folder, ignore_errors=True)
     repository = app.config.html_theme_options["repository_url"]
     install = INSTALL.strip().format(repository=repository, version=mammocourse.__version__)
     for item in course.chapters():
@@ -415,6 +479,7 @@ def write_all(app: Any, folder: Path) -> None:
         docname = f"book/{item.name}"
         doctree = app.env.get_and_resolve_doctree(docname, app.builder)
         blocks = Page(doctree, docname, app.env).blocks()
+        blocks.insert(1, BELONGS.format(title=app.config.project, repository=repository))
         for kind in ("student", "solution"):
             notebook = assemble(blocks, found[0], install, solutions=kind == "solution")
             nbformat.validate(notebook)

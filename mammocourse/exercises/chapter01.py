@@ -20,15 +20,18 @@ def _program(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "sensitivity": round(float(rng.uniform(0.74, 0.85)), 2),
         "specificity": round(float(rng.uniform(0.87, 0.96)), 2),  # never equal to sensitivity
-        "prevalence": int(rng.integers(3, 10)) / 1_000,
+        "prevalence": int(rng.integers(5, 10)) / 1_000,  # large enough to tell formulas apart
     }
 
 
 def _study(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw a study that counts copies of its test images."""
+    """Draw a study that counts copies of its test images.
+
+    For these accuracies Wilson's half-width is smaller by more than the tolerance.
+    """
     copies = int(rng.choice([2, 4, 8]))
     return {
-        "accuracy": round(float(rng.uniform(0.70, 0.90)), 2),
+        "accuracy": round(float(rng.uniform(0.70, 0.80)), 2),
         "n_test": copies * 10 * int(rng.integers(12, 31)),
         "copies": copies,
     }
@@ -38,7 +41,7 @@ def _demand(rng: np.random.Generator) -> dict[str, Any]:
     """Draw a program whose specificity is to be found."""
     return {
         "sensitivity": round(float(rng.uniform(0.75, 0.92)), 2),
-        "prevalence": int(rng.integers(3, 10)) / 1_000,
+        "prevalence": int(rng.integers(6, 11)) / 1_000,  # large enough to tell formulas apart
     }
 
 
@@ -52,6 +55,12 @@ def _flags(p: Mapping[str, Any]) -> tuple[float, float]:
 def _half_width(accuracy: float, n: float) -> float:
     """Return the half-width of the 95% normal interval of a proportion."""
     return Z_95 * math.sqrt(accuracy * (1 - accuracy) / n)
+
+
+def _wilson_half_width(accuracy: float, n: float) -> float:
+    """Return the half-width of Wilson's 95% interval of a proportion."""
+    root = math.sqrt(accuracy * (1 - accuracy) / n + (Z_95 / (2 * n)) ** 2)
+    return Z_95 * root / (1 + Z_95**2 / n)
 
 
 EXERCISES = [
@@ -79,7 +88,7 @@ EXERCISES = [
         id="01-ppv",
         parameters=_program,
         solution=lambda p: _flags(p)[0] / sum(_flags(p)),
-        rtol=5e-3,
+        atol=6e-5,  # four decimals are asked for
         hint="Divide the share of true flags by the share of all flags, true and false.",
         mistakes=[
             Mistake(
@@ -103,8 +112,8 @@ EXERCISES = [
                 "A healthy woman is flagged with probability 1 - specificity, not specificity.",
             ),
             Mistake(
-                lambda p: 100 * _flags(p)[0] / sum(_flags(p)),
-                "Give the value as a proportion between 0 and 1, not in percent.",
+                lambda p: _flags(p)[0] / (_flags(p)[0] + 1 - p["specificity"]),
+                "Close: only the healthy, a share of 1 - prevalence, can be flagged falsely.",
             ),
         ],
     ),
@@ -112,7 +121,7 @@ EXERCISES = [
         id="01-half-width",
         parameters=_study,
         solution=lambda p: _half_width(p["accuracy"], p["n_test"] / p["copies"]),
-        rtol=5e-3,
+        atol=6e-5,  # four decimals are asked for
         hint="1.96 times the square root of a(1 - a)/n, where n counts independent images.",
         mistakes=[
             Mistake(
@@ -127,18 +136,27 @@ EXERCISES = [
                 lambda p: 2 * _half_width(p["accuracy"], p["n_test"] / p["copies"]),
                 "This is the whole width; the half-width is asked for.",
             ),
+            Mistake(
+                lambda p: _wilson_half_width(p["accuracy"], p["n_test"] / p["copies"]),
+                "This is the half-width of Wilson's interval; take 1.96 standard errors instead.",
+            ),
         ],
     ),
     Exercise(
         id="01-specificity",
         parameters=_demand,
         solution=lambda p: 1 - p["sensitivity"] * p["prevalence"] / (1 - p["prevalence"]),
-        atol=2e-4,
+        atol=1e-5,  # five decimals are asked for
         hint="Set the share of true flags equal to the share of false flags, and solve.",
         mistakes=[
             Mistake(
                 lambda p: p["sensitivity"] * p["prevalence"] / (1 - p["prevalence"]),
                 "This is the share of healthy women who are flagged, 1 - specificity.",
+            ),
+            Mistake(
+                lambda p: 1 - p["sensitivity"] * p["prevalence"],
+                "Close: the false flags are (1 - specificity) times the share of the healthy, "
+                "1 - prevalence; divide by it.",
             ),
         ],
     ),

@@ -6,7 +6,7 @@ import math
 
 from mammocourse.check import Exercise, Mistake, Parameters
 
-_Z = 1.959963984540054  # the 97.5 % point of the standard normal
+_Z = 1.959963984540054  # the 97.5% point of the standard normal
 
 
 def _null_deviance(p: Parameters) -> float:
@@ -28,7 +28,7 @@ EXERCISES = [
             "years": int(rng.integers(5, 16)),
         },
         solution=lambda p: math.exp(p["beta"] * p["years"]),
-        rtol=1e-3,
+        rtol=5e-3,
         hint="How much do the log-odds change? Which function turns log-odds into odds?",
         mistakes=[
             Mistake(
@@ -78,16 +78,20 @@ EXERCISES = [
             "controls": int(rng.integers(70, 150)),
         },
         solution=_null_deviance,
-        atol=0.01,
-        hint="What does the log-likelihood of the full model tend to? What is left of Eq. 8?",
+        atol=0.1,
+        hint=(
+            "What does the log-likelihood of the full model tend to? What is then left of the "
+            "likelihood-ratio statistic, 2 (full - null)?"
+        ),
         mistakes=[
             Mistake(
                 lambda p: -_null_deviance(p) / 2,
-                "That is the log-likelihood of the null model. Eq. 8 has a factor in front.",
+                "That is the log-likelihood of the null model. The likelihood-ratio statistic has "
+                "a factor in front.",
             ),
             Mistake(
                 lambda p: _null_deviance(p) / 2,
-                "The factor 2 of Eq. 8 is missing.",
+                "The factor 2 of the likelihood-ratio statistic is missing.",
             ),
             Mistake(
                 lambda p: 2 * (p["cases"] + p["controls"]) * math.log(2),

@@ -1,0 +1,34 @@
+"""Build the site: execute what has changed, then let Jupyter Book write the pages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import chapters as course
+
+
+def make_site() -> None:
+    """Leave the finished site in ``_build/html`` or stop with an error."""
+    os.chdir(course.ROOT)
+    course.execute_all()
+    # After a build that failed, was interrupted or had other pages, Sphinx would
+    # keep what it has read and repeat neither its warnings nor its clean-up.
+    contents = (course.ROOT / "_toc.yml").read_text(encoding="utf-8")
+    complete = course.BUILD / ".complete"
+    if not (complete.exists() and complete.read_text(encoding="utf-8") == contents):
+        shutil.rmtree(course.BUILD / ".doctrees", ignore_errors=True)
+        shutil.rmtree(course.BUILD / "html", ignore_errors=True)
+    complete.unlink(missing_ok=True)
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    if subprocess.call([program, "build", ".", "-W", "--keep-going", "-q"]) != 0:
+        raise SystemExit("The site was not built: each warning above is an error here.")
+    complete.write_text(contents, encoding="utf-8")
+    print(f"The site is ready: {course.BUILD / 'html' / 'index.html'}")
+
+
+if __name__ == "__main__":
+    make_site()
