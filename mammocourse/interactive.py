@@ -19,7 +19,7 @@ MAX_FRAMES = 60
 def explore(
     draw: Callable[..., Any],
     *,
-    alt: Callable[..., str],
+    alt: Callable[..., str] | None = None,
     labels: Mapping[str, str] | None = None,
     **controls: Sequence[Any],
 ) -> Explorer:
@@ -34,8 +34,10 @@ def explore(
     draw : callable
         Takes one keyword argument per control and returns a matplotlib figure,
         which is closed after it has been drawn.
-    alt : callable
-        Takes the same arguments and returns what is to be seen, in words.
+    alt : callable, optional
+        Takes the same arguments and returns what is to be seen, in words; every
+        figure of the course has one. By default the first line of the docstring of
+        ``draw`` and the values of the controls.
     labels : mapping of str to str, optional
         What to call a control on the page; by default its name.
     **controls : sequences
@@ -75,7 +77,18 @@ def explore(
             "Give fewer values."
         )
     names = {name: str((labels or {}).get(name, name)) for name in values}
-    return Explorer(draw, alt, names, values)
+    return Explorer(draw, alt or _describe(draw, names), names, values)
+
+
+def _describe(draw: Callable[..., Any], labels: Mapping[str, str]) -> Callable[..., str]:
+    """Return the alternative text of a drawing for which none was written."""
+    summary = (draw.__doc__ or "Figure").strip().splitlines()[0].rstrip(".")
+
+    def describe(**arguments: Any) -> str:
+        values = (f"{labels[name]} = {_spoken(value)}" for name, value in arguments.items())
+        return f"{summary}, for {', '.join(values)}."
+
+    return describe
 
 
 def _scalars(name: str, options: Sequence[Any]) -> list[Any]:

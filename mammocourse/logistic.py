@@ -26,6 +26,8 @@ Journal of Statistics 4, 384-414.
 from __future__ import annotations
 
 import math
+import numbers
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +35,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg, optimize, special, stats
+from scipy import linalg, optimize, sparse, special, stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -61,6 +63,9 @@ _DEFAULT_MAX_ITER = 10_000
 # A point x lies on the plane with normal b where |b'x| is below this fraction of
 # |b| |x|. Rounding is near 1e-13, the feasibility tolerance of HiGHS 1e-10 at best.
 _ON_THE_PLANE = 1e-9
+
+# A log-likelihood this far below its maximum changes the statistic by 0.02.
+_WORTH_A_WARNING = 0.01
 
 
 class SeparationWarning(UserWarning):
@@ -108,7 +113,8 @@ def mcfadden_r2(llf: float, llnull: float) -> float:
     Raises
     ------
     ValueError
-        If a value is not finite, ``llf`` is above 0, or ``llnull`` is not below 0.
+        If a value is not a finite number, ``llf`` is above 0, or ``llnull`` is not
+        below 0.
     """
     _check_log_likelihoods(llf, llnull)
     if llnull == 0:
@@ -146,11 +152,11 @@ def likelihood_ratio_test(llf: float, llnull: float, df: int) -> LikelihoodRatio
     Raises
     ------
     ValueError
-        If a log-likelihood is not finite or above 0, ``llf`` is below ``llnull``,
-        or ``df`` is not a positive integer.
+        If a log-likelihood is not a finite number or above 0, ``llf`` is below
+        ``llnull``, or ``df`` is not a positive integer.
     """
     _check_log_likelihoods(llf, llnull)
-    if isinstance(df, (bool, np.bool_)) or not float(df).is_integer() or df < 1:
+    if not (_number(df) >= 1 and _number(df).is_integer()):
         raise ValueError(
             f"df is {df!r}; it must be a positive integer, the number of free "
             "coefficients that the larger model adds."
@@ -166,10 +172,16 @@ def likelihood_ratio_test(llf: float, llnull: float, df: int) -> LikelihoodRatio
     return LikelihoodRatio(statistic, int(df), float(stats.chi2.sf(statistic, int(df))))
 
 
+def _number(value: object) -> float:
+    """Return ``value`` as a float, NaN if it is not a finite real number (a bool is not)."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return float(value) if real and abs(value) <= sys.float_info.max else math.nan
+
+
 def _check_log_likelihoods(llf: float, llnull: float) -> None:
     for name, value in (("llf", llf), ("llnull", llnull)):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value!r}; it must be a finite log-likelihood.")
+        if math.isnan(_number(value)):
+            raise ValueError(f"{name} is {value!r}; it must be a finite number, a log-likelihood.")
         if value > 0:
             raise ValueError(
                 f"{name} is {value!r}; the log-likelihood of a binary response is at most 0. "
@@ -226,7 +238,8 @@ def detect_separation(X: ArrayLike, y: ArrayLike, *, fit_intercept: bool = True)
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Finite numbers of any real type.
+        Finite numbers of any real type. float32 values are taken as they are: their
+        rounding, 1e-7, can move a row off a plane on which it lies in exact numbers.
     y : array-like of shape (n_samples,)
         Classes, 0 or 1. With a single class the separation is complete.
     fit_intercept : bool, default True
@@ -287,20 +300,24 @@ class _Design:
     def of(cls, X: Array, fit_intercept: bool) -> _Design:
         """Standardize ``X`` (n, p) and find the space that its columns span."""
         n, p = X.shape
+        # Powers of two change no digit, and keep the squares of 1e-200 and 1e200 in range.
+        size, exponent = np.frexp(np.abs(X).max(axis=0))
+        X = np.ldexp(X, -exponent)
         if fit_intercept:
             scaler = StandardScaler(copy=False)
-            standardized = scaler.fit_transform(X.copy())
+            standardized = scaler.fit_transform(X)
             mean, scale = scaler.mean_, scaler.scale_
-            columns = np.ptp(X, axis=0) > 0
+            columns = scale < 1  # the scaler's 1 stands for a constant column
             standardized = standardized[:, columns]
             # Once more: where a mean is large, its own rounding error is left over.
             standardized -= standardized.mean(axis=0)
         else:
             mean, scale = np.zeros(p), np.sqrt(np.mean(X**2, axis=0))
             columns = scale > 0
-            scale = np.where(columns, scale, 1.0)
             standardized = X[:, columns] / scale[columns]
-        singular, vectors = _principal_axes(standardized)
+        singular, vectors = _principal_axes(standardized, size[columns] / scale[columns])
+        mean = np.ldexp(mean, exponent)
+        scale = np.where(columns, np.ldexp(scale, exponent), 1.0)
         weights = vectors * (math.sqrt(n) / singular)
         if fit_intercept:
             standardized = np.column_stack([np.ones(n), standardized])
@@ -322,8 +339,11 @@ class _Design:
         return np.concatenate([[intercept + coef @ self.mean], slopes])
 
 
-def _principal_axes(Z: Array) -> tuple[Array, Array]:
+def _principal_axes(Z: Array, size: Array) -> tuple[Array, Array]:
     """Singular values above rounding, and their right singular vectors, of ``Z`` (n, k).
+
+    The entries of Z carry the rounding of numbers of ``size`` (k,), those of the
+    columns before their means were subtracted, in standard deviations.
 
     The eigenvectors of Z'Z are cheap but squaring costs half of the digits: they
     are used where no singular value falls in between, that is where every
@@ -334,15 +354,19 @@ def _principal_axes(Z: Array) -> tuple[Array, Array]:
     singular : ndarray of shape (rank,)
     vectors : ndarray of shape (k, rank)
     """
-    rounding = max(Z.shape) * np.finfo(float).eps
+
+    def rounding(vectors: Array) -> Array:
+        norms = np.linalg.norm(size[:, None] * vectors, axis=0)
+        return max(Z.shape) * np.finfo(float).eps * norms
+
     if Z.shape[0] >= Z.shape[1] > 0:
         eigenvalues, vectors = linalg.eigh(Z.T @ Z)
         large = eigenvalues > 1e-8 * eigenvalues[-1]
         residual = np.linalg.norm(Z @ vectors[:, ~large], axis=0)
-        if np.all(residual <= rounding * math.sqrt(eigenvalues[-1])):
+        if np.all(residual <= rounding(vectors[:, ~large]) * math.sqrt(eigenvalues[-1])):
             return np.sqrt(eigenvalues[large]), vectors[:, large]
     _, singular, vt = np.linalg.svd(np.linalg.qr(Z, mode="r"), full_matrices=False)
-    large = singular > rounding * singular.max(initial=0.0)
+    large = singular > rounding(vt.T) * singular.max(initial=0.0)
     return singular[large], vt[large].T
 
 
@@ -564,7 +588,8 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         Solver of scikit-learn. "lbfgs" and "newton-cg" work on standardized
         columns, which changes nothing but their speed, and with the default
         ``tol`` and ``max_iter`` Newton steps then lead to the maximum, where it
-        exists, to about 1e-9 standard errors. "saga" is left as it stops.
+        exists, to about 1e-9 standard errors. "saga" is left as it stops, with a
+        warning if the log-likelihood is more than 0.01 below its maximum.
     fit_intercept : bool, default True
         Without an intercept the null model has none either: its probabilities
         are 1/2.
@@ -670,7 +695,7 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         y = _check_classes(y, len(X))
         if y.min() == y.max():
             raise ValueError(
-                f"y holds only the class {y[0]:.0f}. The maximum likelihood estimate needs both "
+                f"y holds 1 class only, {y[0]:.0f}. The maximum likelihood estimate needs both "
                 "classes, 0 and 1; check how the rows were selected."
             )
         design = _Design.of(X, self.fit_intercept)
@@ -691,17 +716,41 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         return self
 
     def _check_parameters(self) -> None:
-        for name, allowed in (("solver", _SOLVERS), ("on_separation", _ON_SEPARATION)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
-        if self.tol is not None and not self.tol > 0:
-            raise ValueError(f"tol is {self.tol!r}; it must be above 0, or None for the default.")
-        if self.max_iter is not None and not (self.max_iter >= 1 and self.max_iter % 1 == 0):
-            raise ValueError(
-                f"max_iter is {self.max_iter!r}; it must be a positive integer, "
-                "or None for the default."
-            )
+        tol, max_iter, seed = self.tol, self.max_iter, self.random_state
+        flags = (bool, np.bool_)
+        for name, right, expected in (
+            (
+                "solver",
+                isinstance(self.solver, str) and self.solver in _SOLVERS,
+                f"one of {', '.join(_SOLVERS)}",
+            ),
+            (
+                "on_separation",
+                isinstance(self.on_separation, str) and self.on_separation in _ON_SEPARATION,
+                f"one of {', '.join(_ON_SEPARATION)}",
+            ),
+            ("fit_intercept", isinstance(self.fit_intercept, flags), "True or False"),
+            ("standardize", isinstance(self.standardize, flags), "True or False"),
+            (
+                "tol",
+                tol is None or _number(tol) > 0,
+                "a finite number above 0, or None for the default",
+            ),
+            (
+                "max_iter",
+                max_iter is None or (_number(max_iter) >= 1 and _number(max_iter).is_integer()),
+                "a positive integer, or None for the default",
+            ),
+            (
+                "random_state",
+                seed is None
+                or isinstance(seed, np.random.RandomState)
+                or (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32),
+                "an integer from 0 to 2**32 - 1, a RandomState, or None",
+            ),
+        ):
+            if not right:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {expected}.")
 
     def _solve(self, design: _Design, X: Array, y: Array) -> tuple[float, Array]:
         """Run the solver; return intercept and coefficients (p,) on the scale of X."""
@@ -725,16 +774,32 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
     def _examine(
         self, design: _Design, y: Array, intercept: float, coef: Array
     ) -> tuple[float, Array, Separation]:
-        """Decide whether the estimate exists and, by default, go on to it."""
+        """Decide whether the estimate exists; go on to it, or say how far it is."""
         weights = design.to_standardized(intercept, coef)
         verdict = _certify(design, y, weights)
         if verdict.separated and not verdict.quasi:
             return intercept, coef, verdict
         theta = design.basis.T @ (design.standardized @ weights) / len(y)
-        polish = self.solver != "saga" and self.tol is None and self.max_iter is None
-        verdict, theta = _existence(design, y, theta, polish=polish)
-        if polish and not verdict.separated:
-            intercept, coef = design.to_original(design.weights @ theta)
+        verdict, theta = _existence(design, y, theta, polish=True)
+        if verdict.separated:
+            return intercept, coef, verdict
+        if self.solver != "saga" and self.tol is None and self.max_iter is None:
+            return *design.to_original(design.weights @ theta), verdict
+        signs = 2 * y - 1
+        missing = _log_likelihood(signs * (design.basis @ theta)) - _log_likelihood(
+            signs * (design.standardized @ weights)
+        )
+        if missing > _WORTH_A_WARNING:
+            remedy = (
+                "standardize=True or " if self.solver == "saga" and not self.standardize else ""
+            )
+            warnings.warn(
+                f"{self.solver} stopped {missing:.3g} below the maximum of the log-likelihood: "
+                f"coef_, llf_ and lr_pvalue_ are inexact. Use {remedy}a smaller tol, with a "
+                "larger max_iter if that ended the search.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return intercept, coef, verdict
 
     def _infer(self, margins: Array, share: float) -> None:
@@ -800,12 +865,21 @@ def _check_features(
     X: ArrayLike, estimator: LogisticMLE | None = None, *, reset: bool = True
 ) -> Array:
     """Return ``X`` as a finite float64 matrix, or say what is wrong with it."""
-    shape = np.shape(X)
+    entries: Any = X if sparse.issparse(X) else np.asarray(X)
+    shape = entries.shape
     if len(shape) != 2:
-        remedy = "reshape to (n, 1) for one feature, (1, p) for one row"
+        remedy = "(n, 1) for one feature, (1, p) for one row"
         if len(shape) > 2:
-            remedy = f"reshape to (n, {math.prod(shape[1:])}): X.reshape(len(X), -1)"
-        raise ValueError(f"X has shape {shape}; it must be (n_samples, n_features): {remedy}.")
+            remedy = f"(n, {math.prod(shape[1:])}), with X.reshape(len(X), -1)"
+        raise ValueError(
+            f"X has shape {shape}; it must be (n_samples, n_features). Reshape your data to {remedy}."
+        )
+    for dtype in (entries.dtype, *getattr(X, "dtypes", ())):  # of a pandas DataFrame
+        if getattr(dtype, "kind", "O") in "mMc":
+            raise ValueError(
+                f"X has the dtype {dtype}; it must hold real numbers. Convert dates and "
+                "durations first, for example to days. Complex data not supported."
+            )
     options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": False}
     if estimator is None:
         matrix = check_array(X, **options)
@@ -816,7 +890,7 @@ def _check_features(
         row, column = bad[0]
         raise ValueError(
             f"X is {matrix[row, column]} in row {row}, column {column} (counted from 0), one of "
-            f"{len(bad)} entries that are not finite. Impute or drop such rows first."
+            f"{len(bad)} entries that are NaN or infinite. Impute or drop such rows first."
         )
     return matrix
 
@@ -825,7 +899,7 @@ def _check_classes(y: ArrayLike, n_samples: int) -> Array:
     """Return ``y`` as float64 zeros and ones, or say what is wrong with it."""
     classes = np.asarray(y)
     if classes.ndim != 1:
-        raise ValueError(f"y has shape {classes.shape}; it must be (n_samples,): use y.ravel().")
+        raise ValueError(f"y has shape {classes.shape}; y should be a 1d array: use y.ravel().")
     if len(classes) != n_samples:
         raise ValueError(
             f"X has {n_samples} rows and y has {len(classes)} entries; they must be equal."
@@ -833,5 +907,8 @@ def _check_classes(y: ArrayLike, n_samples: int) -> Array:
     wrong = [value for value in dict.fromkeys(classes.tolist()) if value not in (0, 1)]
     if wrong:
         named = ", ".join(repr(value) for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        raise ValueError(f"y holds {named}; it must hold 0 and 1 only: recode the classes.")
+        raise ValueError(
+            f"y holds {named}; it must hold 0 and 1 only: recode the classes. "
+            "Only binary classification is supported. (For a continuous y: regression.)"
+        )
     return classes.astype(np.float64)

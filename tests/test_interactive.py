@@ -75,6 +75,15 @@ def test_a_notebook_gets_the_widget_and_the_page() -> None:
     assert bundle["text/plain"] == describe(1)
 
 
+def test_a_drawing_without_a_text_is_described_by_its_docstring() -> None:
+    def line(height: float) -> Any:
+        """A line that rises."""
+        return draw(height)
+
+    explorer = explore(line, labels={"height": "Height"}, height=[1.5, 2])
+    assert page(explorer).find("img")["alt"] == "A line that rises, for Height = 1.5."
+
+
 def test_figures_are_closed() -> None:
     explore(draw, alt=describe, height=[1, 2, 3]).to_html()
     assert plt.get_fignums() == []

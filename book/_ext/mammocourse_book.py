@@ -95,7 +95,7 @@ class Ledger(SphinxDirective):
     """``{ledger}``: claimed and recomputed values with their verdicts, as a table."""
 
     header = ("Claim", "Where", "Stated", "Recomputed", "Verdict", "Why")
-    widths = (22, 10, 10, 18, 14, 26)
+    widths = (20, 11, 11, 15, 13, 30)
 
     def run(self) -> list[nodes.Node]:
         """Build the table from the claims, the executed chapters and the stored results."""
@@ -104,7 +104,7 @@ class Ledger(SphinxDirective):
         self.env.note_dependency(str(ROOT / "data" / "claims.yml"))
         for item in course.chapters():
             self.env.note_dependency(str(item.path))
-        table = nodes.table(classes=["mammocourse-ledger"])
+        table = nodes.table(classes=["mammocourse-ledger", "colwidths-given"])
         group = nodes.tgroup(cols=len(self.header))
         table += group
         for width in self.widths:
