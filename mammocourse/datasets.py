@@ -23,8 +23,8 @@ def load_mnist01(
     ----------
     split : {"official", "stratified"}
         "official" is MNIST's own division into 12,665 training and 2,115 test
-        images, in the original order. "stratified" pools them and draws 85 %
-        for training and 15 % for testing, with the same share of ones in both
+        images, in the original order. "stratified" pools them and draws 85%
+        for training and 15% for testing, with the same share of ones in both
         (12,563 and 2,217 images, shuffled).
     seed : int
         Seed of the stratified draw, from 0 to 2**32 - 1; the official split
@@ -59,7 +59,7 @@ def load_mnist01(
     if split not in ("official", "stratified"):
         raise ValueError(
             f"split is {split!r}; it must be 'official' (MNIST's own 12,665 / 2,115 images) "
-            "or 'stratified' (85 % / 15 %, drawn with seed)."
+            "or 'stratified' (85% / 15%, drawn with seed)."
         )
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed!r}; it must be an integer from 0 to 2**32 - 1.")

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import sys
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,9 +62,6 @@ _DEFAULT_MAX_ITER = 10_000
 # A point x lies on the plane with normal b where |b'x| is below this fraction of
 # |b| |x|. Rounding is near 1e-13, the feasibility tolerance of HiGHS 1e-10 at best.
 _ON_THE_PLANE = 1e-9
-
-# A log-likelihood this far below its maximum changes the statistic by 0.02.
-_WORTH_A_WARNING = 0.01
 
 
 class SeparationWarning(UserWarning):
@@ -173,14 +169,18 @@ def likelihood_ratio_test(llf: float, llnull: float, df: int) -> LikelihoodRatio
 
 
 def _number(value: object) -> float:
-    """Return ``value`` as a float, NaN if it is not a finite real number (a bool is not)."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return float(value) if real and abs(value) <= sys.float_info.max else math.nan
+    """Return a real number as a float, NaN for anything else (a bool, an int too large)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _check_log_likelihoods(llf: float, llnull: float) -> None:
     for name, value in (("llf", llf), ("llnull", llnull)):
-        if math.isnan(_number(value)):
+        if not math.isfinite(_number(value)):
             raise ValueError(f"{name} is {value!r}; it must be a finite number, a log-likelihood.")
         if value > 0:
             raise ValueError(
@@ -300,14 +300,14 @@ class _Design:
     def of(cls, X: Array, fit_intercept: bool) -> _Design:
         """Standardize ``X`` (n, p) and find the space that its columns span."""
         n, p = X.shape
-        # Powers of two change no digit, and keep the squares of 1e-200 and 1e200 in range.
+        # To entries below 1: powers of two change no digit, squares stay in range.
         size, exponent = np.frexp(np.abs(X).max(axis=0))
         X = np.ldexp(X, -exponent)
         if fit_intercept:
             scaler = StandardScaler(copy=False)
             standardized = scaler.fit_transform(X)
             mean, scale = scaler.mean_, scaler.scale_
-            columns = scale < 1  # the scaler's 1 stands for a constant column
+            columns = scale < 1  # 1 is the scaler's mark for constant up to rounding
             standardized = standardized[:, columns]
             # Once more: where a mean is large, its own rounding error is left over.
             standardized -= standardized.mean(axis=0)
@@ -588,8 +588,9 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         Solver of scikit-learn. "lbfgs" and "newton-cg" work on standardized
         columns, which changes nothing but their speed, and with the default
         ``tol`` and ``max_iter`` Newton steps then lead to the maximum, where it
-        exists, to about 1e-9 standard errors. "saga" is left as it stops, with a
-        warning if the log-likelihood is more than 0.01 below its maximum.
+        exists, to about 1e-9 standard errors. Otherwise, as always for "saga", the
+        fit is left as it stops, with a ConvergenceWarning if the log-likelihood is
+        more than 0.01 below its maximum.
     fit_intercept : bool, default True
         Without an intercept the null model has none either: its probabilities
         are 1/2.
@@ -716,41 +717,36 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         return self
 
     def _check_parameters(self) -> None:
-        tol, max_iter, seed = self.tol, self.max_iter, self.random_state
-        flags = (bool, np.bool_)
-        for name, right, expected in (
-            (
-                "solver",
-                isinstance(self.solver, str) and self.solver in _SOLVERS,
-                f"one of {', '.join(_SOLVERS)}",
-            ),
-            (
-                "on_separation",
-                isinstance(self.on_separation, str) and self.on_separation in _ON_SEPARATION,
-                f"one of {', '.join(_ON_SEPARATION)}",
-            ),
-            ("fit_intercept", isinstance(self.fit_intercept, flags), "True or False"),
-            ("standardize", isinstance(self.standardize, flags), "True or False"),
-            (
-                "tol",
-                tol is None or _number(tol) > 0,
-                "a finite number above 0, or None for the default",
-            ),
-            (
-                "max_iter",
-                max_iter is None or (_number(max_iter) >= 1 and _number(max_iter).is_integer()),
-                "a positive integer, or None for the default",
-            ),
-            (
-                "random_state",
-                seed is None
-                or isinstance(seed, np.random.RandomState)
-                or (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32),
-                "an integer from 0 to 2**32 - 1, a RandomState, or None",
-            ),
+        for name, allowed in (
+            ("solver", _SOLVERS),
+            ("on_separation", _ON_SEPARATION),
+            ("fit_intercept", (True, False)),
+            ("standardize", (True, False)),
         ):
-            if not right:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {expected}.")
+            value = getattr(self, name)
+            if not isinstance(value, (str, bool, np.bool_)) or value not in allowed:
+                expected = ", ".join(map(str, allowed))
+                raise ValueError(f"{name} is {value!r}; it must be one of {expected}.")
+        if self.tol is not None and not 0 < _number(self.tol) < math.inf:
+            raise ValueError(
+                f"tol is {self.tol!r}; it must be a number above 0, or None for the default."
+            )
+        steps = _number(self.max_iter)
+        if self.max_iter is not None and not (steps >= 1 and steps.is_integer()):
+            raise ValueError(
+                f"max_iter is {self.max_iter!r}; it must be a positive integer, "
+                "or None for the default."
+            )
+        seed = self.random_state
+        if not (
+            seed is None
+            or isinstance(seed, np.random.RandomState)
+            or (isinstance(seed, numbers.Integral) and 0 <= seed < 2**32)
+        ):
+            raise ValueError(
+                f"random_state is {seed!r}; it must be an integer from 0 to 2**32 - 1, "
+                "a RandomState, or None."
+            )
 
     def _solve(self, design: _Design, X: Array, y: Array) -> tuple[float, Array]:
         """Run the solver; return intercept and coefficients (p,) on the scale of X."""
@@ -786,17 +782,13 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         if self.solver != "saga" and self.tol is None and self.max_iter is None:
             return *design.to_original(design.weights @ theta), verdict
         signs = 2 * y - 1
-        missing = _log_likelihood(signs * (design.basis @ theta)) - _log_likelihood(
-            signs * (design.standardized @ weights)
-        )
-        if missing > _WORTH_A_WARNING:
-            remedy = (
-                "standardize=True or " if self.solver == "saga" and not self.standardize else ""
-            )
+        maximum = _log_likelihood(signs * (design.basis @ theta))
+        missing = maximum - _log_likelihood(signs * (design.standardized @ weights))
+        if missing > 0.01:
             warnings.warn(
                 f"{self.solver} stopped {missing:.3g} below the maximum of the log-likelihood: "
-                f"coef_, llf_ and lr_pvalue_ are inexact. Use {remedy}a smaller tol, with a "
-                "larger max_iter if that ended the search.",
+                "coef_, llf_ and lr_pvalue_ are inexact. Use a smaller tol, a larger max_iter "
+                "or, with saga, standardize=True.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -872,7 +864,8 @@ def _check_features(
         if len(shape) > 2:
             remedy = f"(n, {math.prod(shape[1:])}), with X.reshape(len(X), -1)"
         raise ValueError(
-            f"X has shape {shape}; it must be (n_samples, n_features). Reshape your data to {remedy}."
+            f"X has shape {shape}; it must be (n_samples, n_features). "
+            f"Reshape your data to {remedy}."
         )
     for dtype in (entries.dtype, *getattr(X, "dtypes", ())):  # of a pandas DataFrame
         if getattr(dtype, "kind", "O") in "mMc":
@@ -909,6 +902,6 @@ def _check_classes(y: ArrayLike, n_samples: int) -> Array:
         named = ", ".join(repr(value) for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         raise ValueError(
             f"y holds {named}; it must hold 0 and 1 only: recode the classes. "
-            "Only binary classification is supported. (For a continuous y: regression.)"
+            "Only binary classification is supported, and no continuous y."
         )
     return classes.astype(np.float64)

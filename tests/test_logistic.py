@@ -5,6 +5,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
@@ -115,6 +116,8 @@ def test_likelihood_ratio_test_takes_a_difference_of_rounding_size_as_zero():
         ((-4.0, -5.0, 1.5), "df is 1.5"),
         ((-4.0, -5.0, math.inf), "df is inf"),
         ((-4.0, -5.0, True), "df is True"),
+        ((-4.0, -5.0, "1"), "df is '1'"),
+        ((-4.0, -5.0, 10**400), "df is 10000"),
         ((math.nan, -5.0, 1), "llf is nan"),
         ((-4.0, -math.inf, 1), "llnull is -inf"),
         ((4.0, -5.0, 1), "llf is 4.0"),
@@ -126,7 +129,14 @@ def test_likelihood_ratio_test_names_the_wrong_argument(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("llf", "llnull", "message"), [(-1.0, 0.0, "llnull is 0"), (1.0, -1.0, "llf is 1.0")]
+    ("llf", "llnull", "message"),
+    [
+        (-1.0, 0.0, "llnull is 0"),
+        (1.0, -1.0, "llf is 1.0"),
+        ("a", -1.0, "llf is 'a'"),
+        (-1.0, None, "llnull is None"),
+        (np.array([-1.0]), -2.0, r"llf is array\("),
+    ],
 )
 def test_mcfadden_r2_names_the_wrong_argument(llf, llnull, message):
     with pytest.raises(ValueError, match=message):
@@ -228,6 +238,17 @@ def test_units_and_origin_change_nothing(distance):
     X, y = clouds(distance)
     moved = X * [1e-8, 1.0, 1e8] + [1.0, 1e6, -1e9]
     assert kind(detect_separation(moved, y)) == kind(detect_separation(X, y))
+
+
+@pytest.mark.parametrize("unit", [1e-165, 1e155])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("distance", [1.0, 2.1])
+def test_units_whose_squares_leave_float64_change_nothing(distance, fit_intercept, unit):
+    X, y = clouds(distance)
+    X[:, 0] -= distance / 2
+    assert kind(detect_separation(unit * X, y, fit_intercept=fit_intercept)) == kind(
+        detect_separation(X, y, fit_intercept=fit_intercept)
+    )
 
 
 def test_without_an_intercept_the_plane_passes_through_the_origin():
@@ -332,6 +353,43 @@ def test_collinear_columns_change_neither_the_probabilities_nor_the_degrees_of_f
     assert model.coef_[0, 4] == 0
 
 
+@pytest.mark.parametrize("year", [2e3, 2e6, 2e9])
+def test_collinear_columns_of_large_mean_change_nothing(year):
+    rng = np.random.default_rng(0)
+    t, z = year + rng.normal(size=200), rng.normal(size=200)
+    y = (t - year + rng.logistic(size=200) > 0).astype(int)
+    reference = LogisticMLE().fit(np.column_stack([t, z]), y)
+    model = LogisticMLE().fit(np.column_stack([t, (t - 1) / 3, z]), y)
+    assert model.lr_df_ == reference.lr_df_ == 2
+    assert model.llf_ == pytest.approx(reference.llf_, rel=ITERATIVE)
+    assert model.lr_pvalue_ == pytest.approx(reference.lr_pvalue_, rel=ITERATIVE)
+
+
+def test_a_column_that_only_rounding_moves_is_constant():
+    X, y = overlapped()
+    rounded = np.where(X[:, :1] > 0, 0.3, 0.1 + 0.2)
+    model = LogisticMLE().fit(rounded, y)
+    assert (model.lr_df_, model.lr_pvalue_, model.coef_, model.scale_) == (0, 1, 0, 1)
+
+
+def test_a_large_mean_of_one_column_spares_the_others():
+    X, y = overlapped()
+    X[:, 0] += 1e9
+    X[:, 2] = X[:, 1] + 1e-5 * X[:, 2]
+    assert LogisticMLE().fit(X, y).lr_df_ == 4
+
+
+@pytest.mark.parametrize("unit", [1e-165, 1e155])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_units_whose_squares_leave_float64_change_no_likelihood(fit_intercept, unit):
+    X, y = overlapped()
+    model = LogisticMLE(fit_intercept=fit_intercept).fit(unit * X, y)
+    reference = LogisticMLE(fit_intercept=fit_intercept).fit(X, y)
+    assert model.llf_ == pytest.approx(reference.llf_, rel=FLOAT64)
+    np.testing.assert_allclose(model.coef_ * unit, reference.coef_, rtol=ITERATIVE)
+    np.testing.assert_allclose(model.scale_, reference.scale_ * unit, rtol=FLOAT64)
+
+
 def test_collinear_columns_get_the_smallest_standardized_coefficients():
     X, y = overlapped(p=2)
     doubled = LogisticMLE().fit(X[:, [0, 1, 1]] * [1, 1, 5], y)
@@ -404,7 +462,8 @@ def test_an_explicit_tolerance_leaves_lbfgs_where_it_stops():
     X, y = overlapped()
     Z = StandardScaler().fit_transform(X)
     reference = LogisticRegression(C=np.inf, tol=1e-2).fit(Z, y)
-    model = LogisticMLE(tol=1e-2).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="lbfgs stopped 0.0"):
+        model = LogisticMLE(tol=1e-2).fit(X, y)
     np.testing.assert_allclose(model.coef_ * model.scale_, reference.coef_, rtol=ITERATIVE)
 
 
@@ -412,6 +471,15 @@ def test_a_convergence_warning_of_scikit_learn_passes_through():
     X, y = overlapped()
     with pytest.warns(ConvergenceWarning):
         LogisticMLE("saga", max_iter=1, random_state=0).fit(X, y)
+
+
+def test_saga_says_how_far_below_the_maximum_it_stops():
+    X, y = overlapped(p=3)
+    with pytest.warns(ConvergenceWarning, match="saga stopped .* standardize=True") as caught:
+        model = LogisticMLE("saga", random_state=0).fit(X + 1e4, y)
+    missing = LogisticMLE().fit(X, y).llf_ - model.llf_
+    assert missing > 1
+    assert f"stopped {missing:.3g} below" in str(caught[0].message)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "saga", "newton-cg"])
@@ -496,6 +564,7 @@ def test_an_early_stop_of_saga_is_not_mistaken_for_separation():
 
 
 X_GOOD, Y_GOOD = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+DATED = pd.DataFrame({"age": [50, 55, 60, 65], "visit": pd.Timestamp("2020-01-01")})
 
 
 @pytest.mark.parametrize(
@@ -508,8 +577,15 @@ X_GOOD, Y_GOOD = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
         (X_GOOD, np.ones((4, 1)), r"y has shape \(4, 1\)"),
         ([[0.0], [1.0], [np.nan], [3.0]], Y_GOOD, "X is nan in row 2, column 0"),
         ([[0.0, 1.0], [1.0, np.inf], [2.0, 2.0], [3.0, 3.0]], Y_GOOD, "inf in row 1, column 1"),
-        (np.zeros((4, 28, 28)), Y_GOOD, r"reshape to \(n, 784\)"),
-        ([0.0, 1.0, 2.0, 3.0], Y_GOOD, r"reshape to \(n, 1\)"),
+        (np.zeros((4, 28, 28)), Y_GOOD, r"Reshape your data to \(n, 784\)"),
+        (np.zeros((4, 1), "M8[D]"), Y_GOOD, r"X has the dtype datetime64\[D\]"),
+        (np.zeros((4, 1), "m8[D]"), Y_GOOD, r"X has the dtype timedelta64\[D\]"),
+        (np.array(X_GOOD, complex), Y_GOOD, "X has the dtype complex128"),
+        (DATED, Y_GOOD, "X has the dtype datetime64"),
+        (X_GOOD, [0.1, 0.2, 0.3, 0.4], "continuous"),
+        (X_GOOD, [0, 1, 2, 0], "Only binary classification is supported"),
+        (X_GOOD, None, r"y has shape \(\); y should be a 1d array"),
+        ([0.0, 1.0, 2.0, 3.0], Y_GOOD, r"Reshape your data to \(n, 1\)"),
     ],
 )
 @pytest.mark.parametrize("function", [LogisticMLE().fit, detect_separation])
@@ -519,7 +595,7 @@ def test_bad_data_are_named(function, X, y, message):
 
 
 def test_a_fit_needs_both_classes():
-    with pytest.raises(ValueError, match="only the class 1"):
+    with pytest.raises(ValueError, match="1 class only, 1"):
         LogisticMLE().fit(X_GOOD, [1, 1, 1, 1])
 
 
@@ -533,7 +609,17 @@ def test_a_fit_without_intercept_needs_an_entry_that_is_not_zero():
     [
         ({"solver": "liblinear"}, "solver is 'liblinear'; it must be one of lbfgs"),
         ({"on_separation": "stop"}, "on_separation is 'stop'"),
+        ({"solver": np.array(["lbfgs", "saga"])}, r"solver is array\("),
+        ({"standardize": "no"}, "standardize is 'no'; it must be one of True, False"),
+        ({"fit_intercept": None}, "fit_intercept is None"),
+        ({"fit_intercept": 1}, "fit_intercept is 1"),
         ({"tol": 0}, "tol is 0"),
+        ({"tol": "a"}, "tol is 'a'"),
+        ({"tol": math.inf}, "tol is inf"),
+        ({"max_iter": "a"}, "max_iter is 'a'"),
+        ({"max_iter": True}, "max_iter is True"),
+        ({"random_state": "a"}, "random_state is 'a'"),
+        ({"random_state": -1}, "random_state is -1"),
         ({"max_iter": 0.5}, "max_iter is 0.5"),
     ],
 )
