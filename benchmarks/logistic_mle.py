@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -23,27 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.datasets import load_mnist01
 from mammocourse.logistic import LogisticMLE
+from provenance import processor, versions
 
 REPEATS = 5
-
-
-def processor() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def cpu_seconds(fit: Callable[..., Any], X: np.ndarray, y: np.ndarray) -> tuple[Any, float]:
@@ -67,10 +57,7 @@ def main() -> None:
     (images, labels), _ = load_mnist01("official")
     X, y = images.reshape(len(images), -1).astype(np.float64), labels.astype(int)
     print(f"processor: {processor()}; OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(
-        f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
-        f"scikit-learn {sklearn.__version__}; X {X.shape}"
-    )
+    print(", ".join(f"{name} {version}" for name, version in versions().items()), "; X", X.shape)
 
     runs = [cpu_seconds(LogisticMLE(on_separation="ignore").fit, X, y) for _ in range(REPEATS)]
     ours, ours_seconds = runs[0][0], float(np.median([seconds for _, seconds in runs]))

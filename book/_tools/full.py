@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -20,35 +19,12 @@ os.environ["MAMMOCOURSE_MODE"] = "full"
 import chapters as course
 import ledger_table
 from mammocourse.ledger import SCHEMA
-
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "statsmodels", "keras", "tensorflow")
+from provenance import processor, versions
 
 
 def results_path(number: str) -> Path:
     """Return where the results of a chapter are stored."""
     return course.ROOT / "data" / "results" / f"{number}.json"
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        for distribution in (name, f"{name}-cpu"):
-            try:
-                found[name] = importlib.metadata.version(distribution)
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
 
 
 def run(number: str) -> None:
