@@ -206,6 +206,35 @@ def test_the_source_hash_follows_the_modules_that_a_chapter_imports(
     assert course.source_hash(course.chapters()[0]) != before
 
 
+@pytest.mark.parametrize(
+    ("module", "same"),
+    [
+        ("x = 1\nunused = 2\n", True),
+        ("# comment\nx = 1\ndef unused(): pass\n", True),
+        ("helper = 1\nx = helper\n", False),
+    ],
+)
+def test_the_source_hash_ignores_what_the_chapter_does_not_use(
+    small_course: Path, module: str, same: bool
+) -> None:
+    write_chapter(small_course, "from mammocourse.module import x")
+    before = course.source_hash(course.chapters()[0])
+    (small_course / "mammocourse" / "module.py").write_text(module)
+    assert (course.source_hash(course.chapters()[0]) == before) is same
+
+
+def test_the_source_hash_follows_functions_through_the_package(small_course: Path) -> None:
+    package = small_course / "mammocourse"
+    (package / "outer.py").write_text(
+        "from mammocourse.module import x\n\n\ndef inner():\n    return x\n\n\n"
+        "def outer():\n    return inner()\n"
+    )
+    write_chapter(small_course, "from mammocourse.outer import outer")
+    before = course.source_hash(course.chapters()[0])
+    (package / "module.py").write_text("x = 2\n")
+    assert course.source_hash(course.chapters()[0]) != before
+
+
 def test_the_tools_hide_no_installed_library() -> None:
     tools = {path.stem for path in (Path(course.__file__).parent).glob("*.py")}
     assert tools & {"build", "nbval", "notebook", "pytest", "sphinx", "jupyter_book"} == set()

@@ -8,7 +8,6 @@ the data, the lock file and the mode; the result is kept in a cache of
 from __future__ import annotations
 
 import argparse
-import ast
 import copy
 import hashlib
 import os
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+import source_hash as hashing
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "_build"
@@ -212,63 +213,10 @@ def execute_all(force: bool = False) -> None:
 
 
 def source_hash(item: Chapter) -> str:
-    """Return a hash of the code that decides a chapter's stored results.
-
-    It covers the cells outside exercises, quizzes and figures, and the modules of
-    the package that the chapter imports, as syntax trees without docstrings:
-    comments, layout and prose do not matter.
-    """
-    leave_out = {"answer", "solution", "check", "quiz", "figure"}
-    trees = [
-        ast.parse(cell.source)
-        for cell in item.read().cells
-        if cell.cell_type == "code" and not leave_out & set(tags(cell))
-    ]
-    pending = _imported(trees)
-    seen: set[str] = {"check", "interactive", "ledger", "plotting"}  # they decide no result
-    while pending - seen:
-        name = min(pending - seen)
-        seen.add(name)
-        path = ROOT / "mammocourse" / f"{name}.py"
-        if path.exists():
-            trees.append(ast.parse(path.read_text(encoding="utf-8")))
-            pending |= _imported(trees[-1:])
-    return hashlib.sha256("\n".join(map(_canonical, trees)).encode()).hexdigest()[:16]
-
-
-def _imported(trees: list[ast.Module]) -> set[str]:
-    """Return the modules of the package that some code imports, without its name."""
-    found = set()
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in found if name.startswith("mammocourse.")}
-
-
-def _canonical(node: Any) -> str:
-    """Write a syntax tree in a way that is the same for all Python versions."""
-    if isinstance(node, ast.AST):
-        fields = []
-        for name, value in ast.iter_fields(node):
-            if name == "body" and isinstance(value, list) and value and _is_docstring(value[0]):
-                value = value[1:]
-            if value not in (None, []) and name not in ("kind", "type_comment", "ctx"):
-                fields.append(f"{name}={_canonical(value)}")
-        return f"{type(node).__name__}({', '.join(fields)})"
-    if isinstance(node, list):
-        return f"[{', '.join(map(_canonical, node))}]"
-    return repr(node)
-
-
-def _is_docstring(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    """Return a hash of the code that decides a chapter's stored results."""
+    cells = (cell for cell in item.read().cells if cell.cell_type == "code")
+    sources = [cell.source for cell in cells if not hashing.NO_RESULT_TAGS & set(tags(cell))]
+    return hashing.source_hash(sources, ROOT / "mammocourse")
 
 
 def main() -> None:
