@@ -47,7 +47,7 @@ colab-check: $(READY)  ## Run the student notebooks with the versions that Colab
 lock: $(READY)  ## Resolve the lock file anew
 	$(PYTHON) -m pip install --quiet uv
 	$(PYTHON) -m uv pip compile pyproject.toml --universal --python-version 3.11 \
-	  --generate-hashes --extra cpu --extra book --extra test --no-header --no-annotate \
+	  --generate-hashes --extra cpu --extra book --extra data --extra test --no-header --no-annotate \
 	  --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove everything that was generated, but not the environment
