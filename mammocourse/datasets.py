@@ -1,4 +1,9 @@
-"""The data of the course: bundled MNIST zeros and ones, and the whole of MNIST."""
+"""The data of the course: MNIST, and the readers of the mammograms.
+
+The readers live in modules of their own and are gathered here:
+:mod:`mammocourse.cbis_ddsm`, :mod:`mammocourse.inbreast`,
+:mod:`mammocourse.images` and :mod:`mammocourse.fetching`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,26 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from mammocourse.audit import audit_cbis_ddsm
+from mammocourse.cbis_ddsm import read_cbis_ddsm, read_cbis_tables, read_dicom_folder
+from mammocourse.fetching import fetch
+from mammocourse.images import load_image
+from mammocourse.inbreast import read_inbreast
 from mammocourse.resources import read_bytes
+from mammocourse.tables import DatasetError
 
-__all__ = ["load_mnist", "load_mnist01"]
+__all__ = [
+    "DatasetError",
+    "audit_cbis_ddsm",
+    "fetch",
+    "load_image",
+    "load_mnist",
+    "load_mnist01",
+    "read_cbis_ddsm",
+    "read_cbis_tables",
+    "read_dicom_folder",
+    "read_inbreast",
+]
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
 
