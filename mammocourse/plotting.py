@@ -8,7 +8,6 @@ sign), so that nothing is told by color alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
