@@ -265,7 +265,7 @@ def plot_intervals(
         raise ValueError("names, estimates, low and high must have the same length.")
     outside = (center < lower) | (center > upper)
     if outside.any():
-        raise ValueError(f"{names[int(outside.argmax())]!r} lies outside its own interval.")
+        raise ValueError(f"{names[int(np.argmax(outside))]!r} lies outside its own interval.")
     ax = ax if ax is not None else plt.gca()
     rows = np.arange(len(names))[::-1]
     ax.errorbar(
