@@ -18,7 +18,6 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__", "mode", "scale", "set_seed"]
 
-_MODES = ("small", "full")
 _T = TypeVar("_T")
 
 
@@ -42,7 +41,7 @@ def mode() -> Literal["small", "full"]:
     if value == "full":
         return "full"
     raise ValueError(
-        f"MAMMOCOURSE_MODE is {value!r}; it must be one of {', '.join(_MODES)}. "
+        f"MAMMOCOURSE_MODE is {value!r}; it must be 'small' or 'full'. "
         "Unset it (or set it to 'small') for a run of seconds on bundled data; "
         "set it to 'full' for the sizes of the sources."
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Exercise", "Feedback", "Mistake", "check", "quiz", "variant"]
+__all__ = ["Exercise", "Feedback", "Mistake", "check", "quiz", "solution", "variant"]
 
 Parameters = Mapping[str, Any]
 
@@ -157,6 +157,26 @@ def variant(exercise_id: str, student: str | None = None) -> dict[str, Any]:
     return dict(exercise.parameters(np.random.default_rng(list(digest))))
 
 
+def solution(exercise_id: str, student: str | None = None) -> Any:
+    """Return the right answer of an exercise for one student (for instructors).
+
+    Parameters
+    ----------
+    exercise_id, student
+        As in :func:`variant`.
+
+    Returns
+    -------
+    float, array or bool
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
+    return _find(exercise_id).solution(variant(exercise_id, student))
+
+
 def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback:
     """Compare an answer with the right one and say what is wrong with it.
 
@@ -183,7 +203,7 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
     if answer is None or answer is ...:
         return Feedback(None, "Replace the three dots by your answer and run this cell again.")
     parameters = variant(exercise_id, student)
-    expected = np.asarray(exercise.solution(parameters), dtype=float)
+    expected = np.asarray(solution(exercise_id, student), dtype=float)
     given = _numbers(answer)
     if given is None:
         kind = type(answer).__name__

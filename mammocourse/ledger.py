@@ -253,6 +253,8 @@ def show(claim: Claim, value: float) -> str:
     """
     if math.isnan(value):
         return "not defined"
+    if claim.claimed == 0 and 0 <= value < 0.001:
+        return "below 0.001"  # a p-value is never zero
     more = 4 if 0 < claim.decimals < 3 and claim.claimed is not None else 0
     return f"{value:,.{claim.decimals + more}f}"
 

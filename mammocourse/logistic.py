@@ -366,7 +366,7 @@ def _principal_axes(Z: Array, size: Array) -> tuple[Array, Array]:
         if np.all(residual <= rounding(vectors[:, ~large]) * math.sqrt(eigenvalues[-1])):
             return np.sqrt(eigenvalues[large]), vectors[:, large]
     _, singular, vt = np.linalg.svd(np.linalg.qr(Z, mode="r"), full_matrices=False)
-    large = singular > rounding(vt.T) * singular.max(initial=0.0)
+    large = singular > rounding(vt.T) * np.max(singular, initial=0.0)
     return singular[large], vt[large].T
 
 
@@ -377,7 +377,7 @@ def _certify(design: _Design, y: Array, weights: Array) -> Separation:
     on_plane = np.abs(margins) <= _ON_THE_PLANE * size
     if np.any((margins < 0) & ~on_plane) or np.all(on_plane):
         return _OVERLAP
-    intercept, coef = design.to_original(weights / margins.max())
+    intercept, coef = design.to_original(weights / np.max(margins))
     return Separation(True, bool(on_plane.any()), np.concatenate([[intercept], coef]))
 
 
@@ -450,7 +450,7 @@ def _newton(
     previous = math.inf
     for _ in range(200 if overlap else 20):
         margins = signs * (basis @ theta)
-        if margins.min() > 0:
+        if np.min(margins) > 0:
             break
         gradient = -basis.T @ (signs * special.expit(-margins))
         variance = special.expit(margins) * special.expit(-margins)
@@ -694,7 +694,7 @@ class LogisticMLE(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         X = _check_features(X, self, reset=True)
         y = _check_classes(y, len(X))
-        if y.min() == y.max():
+        if np.ptp(y) == 0:
             raise ValueError(
                 f"y holds 1 class only, {y[0]:.0f}. The maximum likelihood estimate needs both "
                 "classes, 0 and 1; check how the rows were selected."

@@ -8,7 +8,6 @@ sign), so that nothing is told by color alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +20,6 @@ __all__ = [
     "CLASS_COLORS",
     "CLASS_MARKERS",
     "DIVERGING",
-    "plot_boundary",
     "plot_classes",
     "plot_coefficients",
     "plot_images",
@@ -231,47 +229,6 @@ def plot_classes(
     return ax
 
 
-def plot_boundary(
-    coefficients: np.ndarray, intercept: float, *, ax: Axes | None = None, **line: Any
-) -> Axes:
-    """Draw the line on which a logistic regression on two features says 1/2.
-
-    Parameters
-    ----------
-    coefficients : ndarray of shape (2,)
-        Coefficients of the horizontal and the vertical feature, in log-odds per
-        unit, not both zero.
-    intercept : float
-        Intercept, in log-odds.
-    ax : Axes, optional
-        Where to draw; the current axes by default. Its limits are kept.
-    **line
-        Passed on to matplotlib's ``plot``, for example ``linestyle="--"``.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If ``coefficients`` has not two elements or both are zero.
-    """
-    first, second = _two(coefficients)
-    ax = ax if ax is not None else plt.gca()
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    if abs(first) * (right - left) >= abs(second) * (top - bottom):
-        y = np.array([bottom, top])
-        x = -(intercept + second * y) / first
-    else:
-        x = np.array([left, right])
-        y = -(intercept + first * x) / second
-    ax.plot(x, y, **{"color": "black", "linestyle": "-"} | line)
-    ax.set_xlim(left, right)
-    ax.set_ylim(bottom, top)
-    return ax
-
-
 def plot_intervals(
     names: Sequence[str],
     estimates: Sequence[float],
@@ -308,7 +265,7 @@ def plot_intervals(
         raise ValueError("names, estimates, low and high must have the same length.")
     outside = (center < lower) | (center > upper)
     if outside.any():
-        raise ValueError(f"{names[int(outside.argmax())]!r} lies outside its own interval.")
+        raise ValueError(f"{names[int(np.argmax(outside))]!r} lies outside its own interval.")
     ax = ax if ax is not None else plt.gca()
     rows = np.arange(len(names))[::-1]
     ax.errorbar(
@@ -320,12 +277,3 @@ def plot_intervals(
     ax.grid(axis="x", color="0.88")
     ax.set_axisbelow(True)
     return ax
-
-
-def _two(coefficients: np.ndarray) -> tuple[float, float]:
-    values = np.asarray(coefficients, dtype=float).ravel()
-    if values.size != 2 or not values.any():
-        raise ValueError(
-            f"coefficients is {coefficients!r}; it must hold two numbers, not both zero."
-        )
-    return float(values[0]), float(values[1])

@@ -17,8 +17,7 @@ from nbval.plugin import IPyNbCell
 import chapters as course
 
 _seconds: dict[str, float] = defaultdict(float)
-_folder = course.cache_path()
-_sources = {item.name: item.read() for item in course.chapters()}
+_before = {item.name: (item.read(), course.cache_path(item)) for item in course.chapters()}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -33,8 +32,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if isinstance(item, IPyNbCell):
             outputs[item.path.stem].append(item.test_outputs)
     for name, found in outputs.items():
-        executed = copy.deepcopy(_sources[name])
+        source, folder = _before[name]
+        executed = copy.deepcopy(source)
         code_cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         for count, (cell, output) in enumerate(zip(code_cells, found, strict=True), start=1):
             cell.outputs, cell.execution_count = output, count
-        course.store(name, _sources[name], executed, _seconds[name], _folder)
+        course.store(name, source, executed, _seconds[name], folder)

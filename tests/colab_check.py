@@ -23,7 +23,7 @@ import nbformat  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 
 import chapters as course  # noqa: E402
-from notebooks import RESULT  # noqa: E402
+from notebook_writer import RESULT  # noqa: E402
 
 REQUIREMENTS = ROOT / "tests" / "colab_requirements.txt"
 FIND_FILES = """

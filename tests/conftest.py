@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "book" / "_tools"), str(ROOT / "tests")]
 
 import chapters as course  # noqa: E402
-import nbval_notebooks  # noqa: E402
+import nbval_run  # noqa: E402
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_OPTIONS = [
@@ -34,18 +34,18 @@ CHROMIUM_OPTIONS = [
 
 
 @pytest.fixture(scope="session")
-def nbval_run() -> subprocess.CompletedProcess[str]:
+def run_of_nbval() -> subprocess.CompletedProcess[str]:
     """Run nbval once on every chapter; its outputs feed the site as well."""
     folder = course.BUILD / "nbval"
     shutil.rmtree(folder, ignore_errors=True)
-    notebooks = [nbval_notebooks.write(item, folder) for item in course.chapters()]
-    return nbval_notebooks.run(notebooks, "-p", "capture_outputs")
+    notebooks = [nbval_run.write(item, folder) for item in course.chapters()]
+    return nbval_run.run(notebooks, "-p", "capture_outputs")
 
 
 @pytest.fixture(scope="session")
-def executed(nbval_run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def executed(run_of_nbval: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Return the executed chapters by their numbers."""
-    if nbval_run.returncode != 0:
+    if run_of_nbval.returncode != 0:
         pytest.skip("a chapter fails under nbval: see test_notebooks.py")
     found = {item.number: course.cached(item) for item in course.chapters()}
     return {number: entry[0] for number, entry in found.items() if entry is not None}

@@ -131,18 +131,41 @@ def test_a_chapter_is_executed_once(small_course: Path, capsys: pytest.CaptureFi
 def test_a_change_around_a_chapter_calls_for_a_new_run(
     small_course: Path, name: str, content: str
 ) -> None:
-    before = course.environment_key()
-    assert course.environment_key() == before
+    before = course.environment_key(course.chapters()[0])
+    assert course.environment_key(course.chapters()[0]) == before
     (small_course / name).write_text(content)
-    assert course.environment_key() != before
+    assert course.environment_key(course.chapters()[0]) != before
+
+
+@pytest.mark.parametrize("name", ["data/quizzes/02.yml", "mammocourse/exercises/chapter02.py"])
+def test_what_belongs_to_another_chapter_does_not(small_course: Path, name: str) -> None:
+    before = course.environment_key(course.chapters()[0])
+    path = small_course / name
+    path.parent.mkdir()
+    path.write_text("new")
+    assert course.environment_key(course.chapters()[0]) == before
+    path.rename(path.with_stem(path.stem.replace("02", "01")))
+    assert course.environment_key(course.chapters()[0]) != before
+
+
+def test_gates_of_exercises_are_paired(small_course: Path) -> None:
+    write_chapter(small_course, "print(1)\n```\n```{exercise-start}\n```\n```{code-cell}\n1")
+    with pytest.raises(SystemExit, match=r"exercise-start.*do not alternate"):
+        course.chapters()[0].read()
+
+
+def test_a_figure_cell_shows_one_picture(small_course: Path) -> None:
+    write_chapter(small_course, ":tags: [figure]\n\nprint(1)\n2")
+    with pytest.raises(SystemExit, match="2 outputs instead of one"):
+        course.execute_all()
 
 
 def test_the_scales_have_caches_of_their_own(
     small_course: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = course.environment_key()
+    before = course.environment_key(course.chapters()[0])
     monkeypatch.setenv("MAMMOCOURSE_MODE", "full")
-    assert course.environment_key() != before
+    assert course.environment_key(course.chapters()[0]) != before
 
 
 def test_a_failed_chapter_leaves_nothing_in_the_cache(small_course: Path) -> None:
@@ -156,7 +179,7 @@ def test_a_failed_chapter_leaves_nothing_in_the_cache(small_course: Path) -> Non
 
 def test_a_change_during_the_run_does_not_enter_the_cache(small_course: Path) -> None:
     item = course.chapters()[0]
-    source, folder = item.read(), course.cache_path()
+    source, folder = item.read(), course.cache_path(item)
     executed = course.execute(source)
     write_chapter(small_course, "print(3)")
     (small_course / "mammocourse" / "module.py").write_text("x = 3\n")

@@ -15,7 +15,7 @@ from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 import chapters as course
-from mammocourse.check import Exercise, Mistake, check, quiz, variant
+from mammocourse.check import Exercise, Mistake, check, quiz, solution, variant
 from mammocourse.exercises import chapter01
 
 MODULES = sorted(path.stem for path in (course.ROOT / "mammocourse/exercises").glob("chapter*.py"))
@@ -88,6 +88,10 @@ def test_a_student_always_gets_the_same_variant(
     assert variant("01-doubled")["x"] == by_name["grace"]
 
 
+def test_an_instructor_can_look_up_an_answer(doubled: Exercise) -> None:
+    assert solution("01-doubled", "ada") == 2 * variant("01-doubled", "ada")["x"]
+
+
 @pytest.mark.parametrize("name", ["nonsense", "02-no-such-exercise", "77-x", 3])
 def test_an_unknown_exercise_is_named(name: Any) -> None:
     with pytest.raises(ValueError, match=str(name)):
@@ -107,7 +111,7 @@ def test_solutions_pass_and_wrong_answers_are_told_why(exercise: Exercise, stude
     for mistake in exercise.mistakes:
         feedback = check(exercise.id, mistake.answer(parameters), student)
         assert feedback.passed is False, "a listed mistake is within the tolerance"
-        assert mistake.hint in [m.hint for m in exercise.mistakes]
+        assert feedback.message in [m.hint for m in exercise.mistakes]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
 from myst_parser.docutils_ import Parser
 
-import notebooks
+import notebook_writer
 
 ENV: Any = SimpleNamespace(toc_fignumbers={}, toc_secnumbers={}, srcdir=".")
 
@@ -22,7 +23,7 @@ def markdown(source: str) -> str:
         "report_level": 5,
     }
     doctree = publish_doctree(source, parser=Parser(), settings_overrides=settings)
-    blocks = notebooks.Page(doctree, "page", ENV).blocks()
+    blocks = notebook_writer.Page(doctree, "page", ENV).blocks()
     return "\n\n".join(block for block in blocks if isinstance(block, str))
 
 
@@ -81,6 +82,17 @@ def test_a_formula_in_a_list_stays_in_the_list() -> None:
     assert markdown("- Text\n\n  $$\n  x\n  $$") == "- Text\n\n  $$\n  x\n  $$"
 
 
+def test_text_that_was_printed_in_pieces_is_one_output() -> None:
+    pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("1\n", "2\n")]
+    assert [output.text for output in notebook_writer._printed(pieces)] == ["1\n2\n"]
+
+
+def test_a_result_cell_prints_and_does_nothing_else() -> None:
+    shown = nbformat.v4.new_output("display_data", data={"text/plain": "1"})
+    with pytest.raises(ValueError, match="display_data"):
+        notebook_writer._printed([shown])
+
+
 def test_an_unknown_inline_element_is_an_error() -> None:
     with pytest.raises(NotImplementedError, match="footnote_reference"):
         markdown("A note[^1].\n\n[^1]: Below.")
@@ -89,6 +101,6 @@ def test_an_unknown_inline_element_is_an_error() -> None:
 def test_an_unknown_element_is_an_error_and_not_a_gap() -> None:
     document = new_document("page")
     document += nodes.doctest_block("", ">>> 1")
-    page = notebooks.Page(document, "page", ENV)
+    page = notebook_writer.Page(document, "page", ENV)
     with pytest.raises(NotImplementedError, match="block_doctest_block"):
         page.blocks()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mammocourse.plotting import (
-    plot_boundary,
     plot_classes,
     plot_coefficients,
     plot_images,
@@ -123,22 +122,6 @@ def test_classes_differ_in_shape_as_well_as_in_color(ax):
 def test_a_third_class_is_refused(ax):
     with pytest.raises(ValueError, match="0 and 1 only"):
         plot_classes(np.zeros((2, 2)), np.array([1, 2]), ax=ax)
-
-
-@pytest.mark.parametrize("coefficients", [(2.0, 0.0), (0.0, -1.0), (1.0, 3.0), (5.0, -0.1)])
-def test_the_boundary_is_where_the_log_odds_are_zero(ax, coefficients):
-    ax.set(xlim=(-2, 3), ylim=(-1, 4))
-    plot_boundary(np.array(coefficients), 0.7, ax=ax)
-    x, y = ax.lines[0].get_data()
-    log_odds = 0.7 + coefficients[0] * np.asarray(x) + coefficients[1] * np.asarray(y)
-    np.testing.assert_allclose(log_odds, 0, atol=FLOAT64)
-    assert ax.get_xlim() == (-2, 3)
-    assert ax.get_ylim() == (-1, 4)
-
-
-def test_without_a_slope_there_is_no_boundary(ax):
-    with pytest.raises(ValueError, match="not both zero"):
-        plot_boundary(np.zeros(2), 0.7, ax=ax)
 
 
 def test_intervals_reach_from_low_to_high_with_the_first_on_top(ax):

@@ -242,10 +242,10 @@ def test_search_finds_a_word_of_a_chapter(address: str, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
-def test_a_page_with_model_results_says_what_it_is_not(page: str, site: Path) -> None:
+def test_every_chapter_says_what_it_is_not(page: str, site: Path) -> None:
     text = " ".join(soup(site, page).get_text(" ").lower().split())
-    assert "medical device" in text
-    assert "for diagnosis" in text
+    for words in ("medical device", "for diagnosis"):
+        assert words in text, "every chapter carries the warning box of chapter 1 or 2"
 
 
 def test_the_ledger_shows_every_claim(site: Path) -> None:
@@ -256,4 +256,6 @@ def test_the_ledger_shows_every_claim(site: Path) -> None:
     assert len(rows) == len(claims())
     written = {item.number for item in course.chapters()}
     for row, claim in zip(rows, claims().values(), strict=True):
-        assert ("not recomputed" in row.get_text()) == (claim.chapter not in written)
+        if claim.chapter in written:
+            hint = f"record it; if it is of full scale, run make full CHAPTER={claim.chapter}"
+            assert "not recomputed" not in row.get_text(), f"{claim.id}: {hint}"

@@ -1,4 +1,4 @@
-"""The tolerances of all tests, in one place (DESIGN.md, section 6)."""
+"""The tolerances of all tests, in one place."""
 
 FLOAT64 = 1e-10
 """Closed formulas in float64 against an oracle."""

@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_tools"))
 
 import chapters as course  # noqa: E402
-import notebooks  # noqa: E402
+import notebook_writer  # noqa: E402
 
 
 def point_to_the_cache(app: Sphinx, config: Any) -> None:
     """Take the executed chapters from the cache of the current environment."""
-    config.nb_execution_cache_path = str(course.cache_path())
+    config.nb_execution_cache_path = str(course.site_cache())
 
 
 def set_theme_options(app: Sphinx, config: Any) -> None:
@@ -129,7 +129,7 @@ def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
     """Write the student and the solution notebooks beside the finished site."""
     if exception is not None or app.builder.format != "html":
         return
-    notebooks.write_all(app, course.BUILD / "notebooks")
+    notebook_writer.write_all(app, course.BUILD / "notebooks")
     target = Path(app.outdir) / "notebooks"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(course.BUILD / "notebooks" / "student", target)

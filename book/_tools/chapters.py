@@ -11,6 +11,7 @@ import argparse
 import copy
 import hashlib
 import os
+import re
 import sys
 import tempfile
 import time
@@ -51,8 +52,16 @@ class Chapter:
         from myst_nb.core.read import read_myst_markdown_notebook
         from myst_parser.config.main import MdParserConfig
 
+        text = self.path.read_text(encoding="utf-8")
+        for kind in ("exercise", "solution"):
+            gates = re.findall(rf"\{{{kind}-(start|end)\}}", text)
+            if gates != ["start", "end"] * (len(gates) // 2):
+                raise SystemExit(
+                    f"{self.path.name}: {{{kind}-start}} and {{{kind}-end}} do not alternate; the "
+                    f"gates are {' '.join(gates)}."
+                )
         return read_myst_markdown_notebook(
-            self.path.read_text(encoding="utf-8"),
+            text,
             MdParserConfig(enable_extensions={"colon_fence", "dollarmath", "amsmath", "deflist"}),
             path=self.path,
         )
@@ -106,24 +115,40 @@ def mode() -> str:
     return package_mode()
 
 
-def environment_key() -> str:
+def environment_key(item: Chapter) -> str:
     """Return a hash of all that can change a chapter's outputs besides its cells.
 
-    That is the package, the data, the lock file, the mode and the Python version.
+    That is the package, the data, the lock file, the mode and the Python version;
+    not the exercises, quizzes and stored results of other chapters.
     """
     digest = hashlib.sha256(f"{mode()} {sys.version_info[:2]}".encode())
     for folder in (ROOT / "mammocourse", ROOT / "data"):
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            of_a_chapter = re.fullmatch(r"(chapter)?(\d\d)", path.stem)
+            if not path.is_file() or "__pycache__" in path.parts:
+                continue
+            if of_a_chapter is None or of_a_chapter[2] == item.number:
                 digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
                 digest.update(path.read_bytes())
     digest.update((ROOT / "requirements.lock").read_bytes())
     return digest.hexdigest()[:16]
 
 
-def cache_path() -> Path:
-    """Return the folder of the execution cache for the current environment."""
-    return BUILD / ".jupyter_cache" / environment_key()
+def cache_path(item: Chapter) -> Path:
+    """Return the folder of a chapter's execution cache for the current environment."""
+    return BUILD / ".jupyter_cache" / f"{item.name}-{environment_key(item)}"
+
+
+def site_cache() -> Path:
+    """Return a cache that holds the executed chapters of the whole book, for Sphinx."""
+    items = chapters()
+    keys = " ".join(cache_path(item).name for item in items)
+    folder = BUILD / ".jupyter_cache" / f"site-{hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+    for item in items:
+        found = cached(item)
+        if found is not None:
+            store(str(item.path), item.read(), *found, folder)
+    return folder
 
 
 def _cache(folder: Path) -> Any:
@@ -135,7 +160,7 @@ def _cache(folder: Path) -> Any:
 
 def cached(item: Chapter) -> tuple[Any, float] | None:
     """Return the executed notebook of a chapter and its seconds, if it is cached."""
-    cache = _cache(cache_path())
+    cache = _cache(cache_path(item))
     notebook = item.read()
     try:
         record = cache.match_cache_notebook(notebook)
@@ -155,6 +180,11 @@ def store(name: str, source: Any, executed: Any, seconds: float, folder: Path) -
 
     for cell, done in zip(source.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
+            if "figure" in tags(cell) and len(done.outputs) != 1:
+                raise SystemExit(
+                    f"{name}: a cell tagged figure has {len(done.outputs)} outputs instead of one "
+                    f"picture; end it with an assignment or draw less:\n{cell.source}"
+                )
             cell.outputs, cell.execution_count = done.outputs, done.execution_count
     bundle = CacheBundleIn(source, name, data={"execution_seconds": seconds})
     _cache(folder).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
@@ -203,7 +233,7 @@ def execute_all(force: bool = False) -> None:
             if sys.stdout.isatty():
                 print(f"\r{name:<32} cell {done}/{total}", end="", flush=True)
 
-        source, folder = item.read(), cache_path()
+        source, folder = item.read(), cache_path(item)
         start = time.perf_counter()
         executed = execute(source, progress)
         seconds = time.perf_counter() - start

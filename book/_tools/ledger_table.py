@@ -9,7 +9,7 @@ from typing import Any
 import chapters as course
 from mammocourse.ledger import RECORD_MIME, Claim, claims, show, stored_results, verdict
 
-SOURCES = {"thesis": "thesis", "auc-paper": "AUC paper", "course": "this course, on the thesis's"}
+SOURCES = {"thesis": "thesis,", "auc-paper": "AUC paper,", "course": "this course, on"}
 
 
 def recorded(notebook: Any) -> dict[str, dict[str, Any]]:
@@ -56,6 +56,6 @@ def rows() -> list[tuple[str, ...]]:
         judged = verdict(claim, None if best is None else best[1])
         shown = "not yet" if best is None else f"{show(claim, best[1])} ({best[0]} scale)"
         stated = "–" if claim.claimed is None else f"{claim.claimed:,.{claim.decimals}f}"
-        where = f"{SOURCES[claim.source]}, {claim.section}"
+        where = f"{SOURCES[claim.source]} {claim.section}"
         table.append((claim.quantity, where, stated, shown, judged, claim.why))
     return table

@@ -356,8 +356,9 @@ class Page:
         if isinstance(node, nodes.inline | nodes.title_reference):
             return self.inline(node)
         raise NotImplementedError(
-            f"{self.doctree.get('source')}: the notebook writer does not know the inline element "
-            f"{type(node).__name__!r} ({node.astext()!r}); add it to Page._inline."
+            f"{self.doctree.get('source')}, line {node.parent.line}: the notebook writer does "
+            f"not know the inline element {type(node).__name__!r} ({node.astext()!r}); add it "
+            "to Page._inline."
         )
 
 
@@ -389,18 +390,21 @@ def _code_cell(source: Any, keep_output: bool) -> Any:
     if kept:
         cell.metadata["tags"] = kept
     if keep_output:
-        cell.outputs = [_plain_output(output) for output in source.outputs]
+        cell.outputs = _printed(source.outputs)
         cell.execution_count = 1
     return cell
 
 
-def _plain_output(output: Any) -> Any:
-    if output.output_type != "stream":
-        raise ValueError(
-            f"a result cell has an output of type {output.output_type!r}; result cells print "
-            "text and do nothing else."
-        )
-    return nbformat.v4.new_output("stream", name=output.name, text=output.text)
+def _printed(outputs: list[Any]) -> list[Any]:
+    """Return what a result cell printed as one output; the kernel may send it in pieces."""
+    for output in outputs:
+        if output.output_type != "stream" or output.name != "stdout":
+            raise ValueError(
+                f"a result cell has an output of type {output.get('name', output.output_type)!r}; "
+                "result cells print text and do nothing else."
+            )
+    text = "".join(output.text for output in outputs)
+    return [nbformat.v4.new_output("stream", name="stdout", text=text)]
 
 
 def assemble(blocks: Iterable[Block], executed: Any, install: str, *, solutions: bool) -> Any:
@@ -479,7 +483,7 @@ def write_all(app: Any, folder: Path) -> None:
         docname = f"book/{item.name}"
         doctree = app.env.get_and_resolve_doctree(docname, app.builder)
         blocks = Page(doctree, docname, app.env).blocks()
-        blocks.insert(1, BELONGS.format(title=app.config.project, repository=repository))
+        blocks.insert(1, BELONGS.format(title=app.config.html_title, repository=repository))
         for kind in ("student", "solution"):
             notebook = assemble(blocks, found[0], install, solutions=kind == "solution")
             nbformat.validate(notebook)

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 import chapters as course
-from notebooks import METADATA, RESULT
+from notebook_writer import METADATA, RESULT
 
 COMMITTED = course.ROOT / "notebooks"
 
