@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from mammocourse.cbis_ddsm import Located, locate, open_tree, read_cbis_tables, same_size, tables_in
 from mammocourse.images import ImageHeader, load_image

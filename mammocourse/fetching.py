@@ -147,7 +147,7 @@ def fetch(name: str) -> Path:
 
 def _fetch_kaggle() -> Path:
     try:
-        import kagglehub  # type: ignore[import-untyped]
+        import kagglehub
     except ImportError as error:
         raise DatasetError(
             'The Kaggle copy needs kagglehub: pip install "mammocourse[data]".'
@@ -195,7 +195,7 @@ def download(url: str, path: str | Path, sha256: str, *, size: int | None = None
         If the server cannot be reached, answers with an error, sends another
         file than expected, or the disk is full.
     """
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     path = Path(path)
     part = path.with_name(path.name + ".part")
@@ -250,7 +250,7 @@ def _resume(url: str, part: Path, size: int | None) -> None:
 def _attempt(url: str, part: Path, before: int, size: int | None) -> bool:
     """Ask for what is missing, append what comes, and say whether the file is complete."""
     import requests
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     # identity: a compressed answer would make its length and ranges meaningless
     headers = {"Accept-Encoding": "identity"}
