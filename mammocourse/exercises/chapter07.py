@@ -34,10 +34,10 @@ EXERCISES = [
     Exercise(
         id="07-company",
         parameters=lambda rng: {
-            "single": int(rng.integers(60, 140)),
-            "pairs": int(rng.integers(100, 240)),
+            "single": int(rng.integers(130, 171)),
+            "pairs": int(rng.integers(160, 241)),
             "fours": int(rng.integers(20, 60)),
-            "tau": round(float(rng.uniform(0.15, 0.35)), 2),
+            "tau": round(float(rng.uniform(0.15, 0.3)), 2),
         },
         solution=_company,
         atol=2e-3,
@@ -90,9 +90,9 @@ EXERCISES = [
         id="07-tiles",
         parameters=lambda rng: {
             "height": 100 * int(rng.integers(30, 50)),
-            "width": 100 * int(rng.integers(20, 29)),
-            "a": int(rng.integers(5, 9)),
-            "b": int(rng.integers(10, 16)),
+            "width": 100 * int(rng.integers(21, 29)),
+            "a": int(rng.integers(4, 6)),
+            "b": int(rng.integers(12, 16)),
         },
         solution=lambda p: [p["height"] / p["b"], p["width"] / p["a"]],
         atol=0.5,
