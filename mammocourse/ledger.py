@@ -19,6 +19,7 @@ from typing import Any
 __all__ = ["RECORD_MIME", "SCHEMA", "Claim", "claims", "quote", "record", "show", "stored"]
 __all__ += ["stored_results", "verdict"]
 
+RESTRICTED = ("cbis-ddsm", "inbreast")  # data that the course may not bundle
 SCHEMA = 1  # of the files in data/results
 RECORD_MIME = "application/vnd.mammocourse.record+json"
 _HIDDEN = "application/papermill.record/"  # the prefix of values glued but not shown
@@ -223,11 +224,12 @@ def verdict(claim: Claim, value: float | None) -> str:
     -------
     str
         "finding" where the source printed no number, "not recomputed" without a
-        value, else the claim's ``verdict_if_equal`` when the value rounds to (or
-        is cut to) the printed one, else its ``verdict_if_different``.
+        value ("needs the real data" where that is the reason), else the claim's
+        ``verdict_if_equal`` when the value rounds to (or is cut to) the printed one,
+        else its ``verdict_if_different``.
     """
     if value is None:
-        return "not recomputed"
+        return "needs the real data" if claim.needs in RESTRICTED else "not recomputed"
     if claim.claimed is None:
         return "finding"
     half_unit = 0.5 * 10.0**-claim.decimals

@@ -5,6 +5,7 @@ Registered in ``_config.yml``; it knows the repository's address only from there
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +25,26 @@ import notebook_writer  # noqa: E402
 def point_to_the_cache(app: Sphinx, config: Any) -> None:
     """Take the executed chapters from the cache of the current environment."""
     config.nb_execution_cache_path = str(course.site_cache())
+
+
+def number_by_file_name(app: Sphinx, env: Any) -> list[str]:
+    """Give a chapter the number of its file, also while earlier chapters are missing."""
+
+    def renumbered(number: tuple[int, ...] | None, chapter: int) -> tuple[int, ...] | None:
+        return (chapter, *number[1:]) if number else number
+
+    for docname in env.toc_secnumbers:
+        match = re.match(r"book/(\d\d)_", docname)
+        if match is None:
+            continue
+        chapter = int(match[1])
+        for numbers in (env.toc_secnumbers[docname], *env.toc_fignumbers[docname].values()):
+            for key, number in numbers.items():
+                numbers[key] = renumbered(number, chapter)
+        for node in (env.titles[docname], *env.tocs[docname].findall(nodes.reference)):
+            if node.get("secnumber"):
+                node["secnumber"] = renumbered(node["secnumber"], chapter)
+    return []
 
 
 def set_theme_options(app: Sphinx, config: Any) -> None:
@@ -139,6 +160,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything."""
     app.connect("config-inited", point_to_the_cache)
     app.connect("config-inited", set_theme_options)
+    app.connect("env-updated", number_by_file_name)
     app.connect("html-page-context", add_launch_buttons, priority=502)
     app.connect("html-page-context", remove_thebe, priority=900)
     app.connect("html-page-context", mend_roles)
