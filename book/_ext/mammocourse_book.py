@@ -160,7 +160,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything."""
     app.connect("config-inited", point_to_the_cache)
     app.connect("config-inited", set_theme_options)
-    app.connect("env-updated", number_by_file_name)
+    app.connect("env-get-updated", number_by_file_name, priority=900)
     app.connect("html-page-context", add_launch_buttons, priority=502)
     app.connect("html-page-context", remove_thebe, priority=900)
     app.connect("html-page-context", mend_roles)
