@@ -7,14 +7,16 @@ The readers live in modules of their own and are gathered here:
 
 from __future__ import annotations
 
+import hashlib
 import io
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from mammocourse.audit import audit_cbis_ddsm
 from mammocourse.cbis_ddsm import read_cbis_ddsm, read_cbis_tables, read_dicom_folder
-from mammocourse.fetching import fetch
+from mammocourse.fetching import cache_folder, fetch
 from mammocourse.images import load_image
 from mammocourse.inbreast import read_inbreast
 from mammocourse.resources import read_bytes
@@ -34,6 +36,14 @@ __all__ = [
 ]
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""SHA-256 of the four official files of MNIST, uncompressed."""
 
 
 def load_mnist01(
@@ -98,9 +108,13 @@ def load_mnist01(
 
 
 def load_mnist() -> tuple[Arrays, Arrays]:
-    """Load the whole of MNIST, all ten digits, through Keras.
+    """Load the whole of MNIST, all ten digits.
 
-    The first call downloads 11 MB into Keras's cache; later calls need no network.
+    The first call downloads 11 MB through Keras, which checks them against a SHA-256
+    and keeps them; later calls need no network. Where Keras's server cannot be
+    reached, put the four official files, uncompressed, into the folder ``mnist`` of
+    :func:`mammocourse.fetching.cache_folder` (for example ``MAMMOCOURSE_DATA``): they
+    are checked and read instead, and Keras is not needed.
 
     Returns
     -------
@@ -112,7 +126,12 @@ def load_mnist() -> tuple[Arrays, Arrays]:
     ------
     RuntimeError
         If Keras is not installed or the download fails.
+    DatasetError
+        If one of the four files is missing or not the official one.
     """
+    folder = cache_folder() / "mnist"
+    if folder.is_dir():
+        return _read_mnist(folder, "train"), _read_mnist(folder, "t10k")
     try:
         import keras
     except ImportError as error:
@@ -125,5 +144,21 @@ def load_mnist() -> tuple[Arrays, Arrays]:
     except Exception as error:  # Keras raises a bare Exception when a download fails
         raise RuntimeError(
             f"MNIST could not be loaded through Keras ({error}). Check the network and try "
-            "again. load_mnist01(), the zeros and ones alone, works without a network."
+            f"again, or put the four official files, uncompressed, into {folder}. "
+            "load_mnist01(), the zeros and ones alone, works without a network."
         ) from error
+
+
+def _read_mnist(folder: Path, part: str) -> Arrays:
+    """Read the images and labels of one official part, "train" or "t10k"."""
+    found = []
+    for name, header, shape in (("images-idx3", 16, (-1, 28, 28)), ("labels-idx1", 8, (-1,))):
+        path = folder / f"{part}-{name}-ubyte"
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != MNIST_FILES[path.name]:
+            raise DatasetError(
+                f"{path} is {'not the official file' if content else 'missing or empty'}. Put the "
+                f"official file there, uncompressed, or remove {folder} to download MNIST."
+            )
+        found.append(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
+    return found[0], found[1]

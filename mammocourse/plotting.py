@@ -15,15 +15,20 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 __all__ = [
     "CLASS_COLORS",
     "CLASS_MARKERS",
     "DIVERGING",
+    "LINE_COLORS",
+    "outline",
     "plot_classes",
     "plot_coefficients",
     "plot_images",
     "plot_intervals",
+    "plot_numbers",
+    "plot_shapes",
     "use_course_style",
 ]
 
@@ -36,7 +41,9 @@ CLASS_MARKERS = ("o", "x")
 DIVERGING = "PuOr_r"
 """Colormap of signed values: purple below zero, white at zero, orange above."""
 
-_LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+"""Colors of lines, in the order in which they are used."""
+
 _LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 
@@ -68,7 +75,7 @@ def use_course_style() -> None:
             "legend.frameon": False,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": cycler(color=_LINE_COLORS) + cycler(linestyle=_LINE_STYLES),
+            "axes.prop_cycle": cycler(color=LINE_COLORS) + cycler(linestyle=_LINE_STYLES),
             "lines.linewidth": 1.8,
             "image.cmap": "gray",
         }
@@ -277,3 +284,117 @@ def plot_intervals(
     ax.grid(axis="x", color="0.88")
     ax.set_axisbelow(True)
     return ax
+
+
+def outline(
+    ax: Axes,
+    window: tuple[int, int, int, int],
+    *,
+    color: str = "black",
+    linewidth: float = 2.5,
+) -> None:
+    """Draw a frame around pixels of an image that ``imshow`` has drawn.
+
+    Parameters
+    ----------
+    ax : Axes
+    window : (int, int, int, int)
+        First row, first column, height and width, in pixels.
+    color, linewidth
+        Of the frame; the width in points.
+    """
+    row, column, height, width = window
+    corner = (column - 0.5, row - 0.5)
+    frame = Rectangle(corner, width, height, fill=False, edgecolor=color, lw=linewidth)
+    frame.set(zorder=3, clip_on=False)
+    ax.add_patch(frame)
+
+
+def plot_numbers(
+    values: np.ndarray,
+    *,
+    ax: Axes | None = None,
+    window: tuple[int, int, int, int] | None = None,
+) -> Axes:
+    """Draw a matrix as a table of numbers, tinted by their size and sign.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rows, columns)
+        NaN leaves a cell empty. Numbers are shown with at most three significant digits.
+    ax : Axes, optional
+        Where to draw; the current axes by default.
+    window : (int, int, int, int), optional
+        First row, first column, height and width of cells to outline.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If ``values`` has not two dimensions.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2:
+        raise ValueError(f"values has shape {values.shape}; it must be (rows, columns).")
+    ax = ax if ax is not None else plt.gca()
+    limit = float(np.nanmax(np.abs(values))) or 1.0
+    ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, alpha=0.45)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            text = f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+            ax.text(column, row, text, ha="center", va="center")
+    ax.set_xticks(np.arange(values.shape[1] + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(values.shape[0] + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="0.6", lw=0.8)
+    ax.tick_params(which="minor", length=0)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if window is not None:
+        outline(ax, window)
+    return ax
+
+
+def plot_shapes(shapes: Sequence[tuple[int, ...]], names: Sequence[str]) -> Figure:
+    """Draw what an image becomes on its way through a network, one box per output.
+
+    Parameters
+    ----------
+    shapes : sequence of tuples
+        (height, width, channels) of a map, or (length,) of a vector. A map's box has
+        its height, and a width that grows with its channels; lengths of vectors are
+        drawn on a logarithmic scale.
+    names : sequence of str
+        What stands above each box.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ.
+    """
+    if len(shapes) != len(names):
+        raise ValueError(f"names has {len(names)} entries for {len(shapes)} shapes.")
+    figure, ax = plt.subplots(figsize=(7.4, 3.2))
+    tallest = max(shape[0] for shape in shapes if len(shape) == 3)
+    longest = max([shape[0] for shape in shapes if len(shape) == 1], default=2)
+    for place, (shape, name) in enumerate(zip(shapes, names, strict=True)):
+        if len(shape) == 3:
+            height, width = shape[0] / tallest, 0.06 + 0.11 * np.log2(shape[2])
+        else:
+            height, width = np.log(1 + shape[0]) / np.log(1 + longest), 0.12
+        corner = (place - width / 2, -height / 2)
+        ax.add_patch(Rectangle(corner, width, height, facecolor="#CFE5F2", edgecolor="black"))
+        text = " \N{MULTIPLICATION SIGN} ".join(f"{entry:,}" for entry in shape)
+        ax.text(place, -0.62, text, ha="center", va="top", fontsize=10)
+        ax.text(place, 0.6, name, ha="center", va="bottom", fontsize=10)
+        if place:
+            ax.annotate("", (place - 0.36, 0), (place - 0.64, 0), arrowprops={"arrowstyle": "->"})
+    ax.set(xlim=(-0.6, len(shapes) - 0.4), ylim=(-0.8, 0.95))
+    ax.set_axis_off()
+    return figure

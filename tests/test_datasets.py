@@ -13,8 +13,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from mammocourse import resources
-from mammocourse.datasets import load_mnist, load_mnist01
+from mammocourse import datasets, resources
+from mammocourse.datasets import DatasetError, load_mnist, load_mnist01
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -176,28 +176,57 @@ def test_text_without_a_checksum_is_read(data):
 # --- the whole of MNIST, through a stand-in for Keras (no network in tests)
 
 
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """An empty folder for downloads."""
+    monkeypatch.setenv("MAMMOCOURSE_DATA", str(tmp_path))
+    return tmp_path
+
+
 def keras_that(load_data):
     return SimpleNamespace(datasets=SimpleNamespace(mnist=SimpleNamespace(load_data=load_data)))
 
 
-def test_load_mnist_returns_what_keras_loads(monkeypatch):
+def test_load_mnist_returns_what_keras_loads(monkeypatch, cache):
     arrays = ((np.zeros(2), np.ones(2)), (np.zeros(1), np.ones(1)))
     monkeypatch.setitem(sys.modules, "keras", keras_that(lambda: arrays))
     assert load_mnist() is arrays
 
 
-def test_load_mnist_without_keras_says_how_to_install_it(monkeypatch):
+def test_load_mnist_without_keras_says_how_to_install_it(monkeypatch, cache):
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(RuntimeError, match=r'pip install "mammocourse\[cpu\]".*load_mnist01'):
         load_mnist()
 
 
-def test_load_mnist_without_network_says_what_works(monkeypatch):
+def test_load_mnist_without_network_says_what_works(monkeypatch, cache):
     def fail():
         raise Exception("URL fetch failure")  # what keras.utils.get_file raises
 
     monkeypatch.setitem(sys.modules, "keras", keras_that(fail))
-    with pytest.raises(RuntimeError, match=r"URL fetch failure.*network.*load_mnist01"):
+    with pytest.raises(RuntimeError, match=r"URL fetch failure.*network.*mnist.*load_mnist01"):
+        load_mnist()
+
+
+def test_load_mnist_reads_the_official_files_without_keras(monkeypatch, cache, idx_files):
+    folder, arrays = idx_files
+    (cache / "mnist").mkdir()
+    for name in datasets.MNIST_FILES:
+        content = (folder / name).read_bytes()
+        (cache / "mnist" / name).write_bytes(content)
+        monkeypatch.setitem(datasets.MNIST_FILES, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(sys.modules, "keras", None)
+    for found, part in zip(load_mnist(), ("train", "t10k"), strict=True):
+        np.testing.assert_array_equal(found[0], arrays[part][0])
+        np.testing.assert_array_equal(found[1], arrays[part][1])
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"x", "not the official"), (None, "missing")])
+def test_load_mnist_refuses_other_files(cache, content, message):
+    (cache / "mnist").mkdir()
+    if content is not None:
+        (cache / "mnist" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"train-images-idx3-ubyte is {message}"):
         load_mnist()
 
 

@@ -13,6 +13,8 @@ from mammocourse.plotting import (
     plot_coefficients,
     plot_images,
     plot_intervals,
+    plot_numbers,
+    plot_shapes,
     use_course_style,
 )
 from tolerances import FLOAT64
@@ -134,3 +136,31 @@ def test_intervals_reach_from_low_to_high_with_the_first_on_top(ax):
 def test_an_estimate_outside_its_interval_is_refused(ax):
     with pytest.raises(ValueError, match="'b' lies outside"):
         plot_intervals(["a", "b"], [0.5, 0.7], [0.4, 0.8], [0.8, 0.9], xlabel="accuracy", ax=ax)
+
+
+def test_a_table_of_numbers_leaves_nan_empty_and_outlines_the_window(ax):
+    plot_numbers(np.array([[1.0, np.nan], [-2.5, 0.125]]), window=(1, 0, 1, 2), ax=ax)
+    written = {text.get_position(): text.get_text() for text in ax.texts}
+    assert written == {(0, 0): "1", (0, 1): "\N{MINUS SIGN}2.5", (1, 1): "0.125"}
+    (frame,) = ax.patches
+    assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((-0.5, 0.5), 2, 1)
+
+
+def test_a_table_needs_two_dimensions(ax):
+    with pytest.raises(ValueError, match=r"\(rows, columns\)"):
+        plot_numbers(np.zeros(3), ax=ax)
+
+
+def test_shapes_are_boxes_of_their_height():
+    figure = plot_shapes([(28, 28, 1), (14, 14, 8), (10,)], ["image", "map", "vector"])
+    heights = [box.get_height() for box in figure.axes[0].patches if hasattr(box, "get_height")]
+    assert heights[:2] == [1.0, 0.5]
+    assert {"28 \N{MULTIPLICATION SIGN} 28 \N{MULTIPLICATION SIGN} 1", "10"} <= {
+        text.get_text() for text in figure.axes[0].texts
+    }
+    plt.close(figure)
+
+
+def test_every_shape_has_a_name():
+    with pytest.raises(ValueError, match="1 entries for 2 shapes"):
+        plot_shapes([(2,), (3,)], ["a"])

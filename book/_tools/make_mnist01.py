@@ -1,8 +1,8 @@
 """Make ``data/mnist01.npz`` from the four official MNIST files.
 
 Usage: ``python book/_tools/make_mnist01.py FOLDER [OUTPUT]``, where FOLDER holds
-the four uncompressed idx files named in ``SHA256`` below. The format of idx
-files is described on LeCun's MNIST page: a big-endian magic number (two zero
+the four uncompressed idx files named in ``mammocourse.datasets.MNIST_FILES``. The
+format of idx files is described on LeCun's MNIST page: a big-endian magic number (two zero
 bytes, the type code 8 for unsigned bytes, the number of dimensions), one 32-bit
 size per dimension, then the bytes in C order.
 """
@@ -19,13 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-"""SHA-256 of the four official files, uncompressed."""
+from mammocourse.datasets import MNIST_FILES
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -129,7 +123,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def main(folder: Path, output: Path) -> None:
     """Check the four files, write ``output`` and print its counts and checksum."""
-    for name, expected in SHA256.items():
+    for name, expected in MNIST_FILES.items():
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         if found != expected:
             raise SystemExit(
