@@ -251,13 +251,16 @@ def show(claim: Claim, value: float) -> str:
     Returns
     -------
     str
-        With four decimals more where the source printed one or two.
+        With four decimals more where the source printed one or two, and with two more
+        where it printed a whole number and the value, say a mean, is none.
     """
     if math.isnan(value):
         return "not defined"
     if claim.claimed == 0 and 0 <= value < 0.001:
         return "below 0.001"  # a p-value is never zero
     more = 4 if 0 < claim.decimals < 3 and claim.claimed is not None else 0
+    if claim.decimals == 0 and claim.claimed is not None and value != round(value):
+        more = 2  # 6.5 epochs are neither 6 nor 7
     return f"{value:,.{claim.decimals + more}f}"
 
 

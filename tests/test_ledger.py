@@ -15,7 +15,7 @@ from IPython.utils.capture import capture_output
 import chapters as course
 import ledger_table
 from mammocourse import ledger
-from mammocourse.ledger import Claim, claims, record, stored, verdict
+from mammocourse.ledger import Claim, claims, record, show, stored, verdict
 from tolerances import ITERATIVE
 
 RESULTS = sorted((course.ROOT / "data" / "results").glob("*.json"))
@@ -63,6 +63,12 @@ def test_a_claim_may_word_its_own_verdicts() -> None:
     assert verdict(worded, 0.5) == "otherwise"
     assert verdict(claim(claimed=None), 0.5) == "finding"
     assert verdict(claim(needs="inbreast"), None) == "needs the real data"
+
+
+@pytest.mark.parametrize(("value", "text"), [(6.5, "6.50"), (7.0, "7"), (0.0473, "0.05")])
+def test_a_mean_is_not_shown_as_a_whole_number(value: float, text: str) -> None:
+    assert show(claim(claimed=7, decimals=0), value) == text
+    assert show(claim(claimed=None, decimals=0), 16721.2) == "16,721"
 
 
 def test_a_finding_of_the_course_has_no_printed_value() -> None:

@@ -9,8 +9,12 @@ import numpy as np
 from mammocourse.check import Exercise, Mistake, Parameters
 
 
+def _map_size(p: Parameters) -> int:
+    return (p["pixels"] - p["kernel"]) // p["stride"] + 1
+
+
 def _pooled_size(p: Parameters) -> int:
-    return ((p["pixels"] - p["kernel"]) // p["stride"] + 1) // 2
+    return _map_size(p) // 2
 
 
 def _parameters(p: Parameters) -> int:
@@ -66,7 +70,7 @@ EXERCISES = [
     Exercise(
         id="04-size",
         parameters=lambda rng: {
-            "pixels": int(2 * rng.integers(20, 60)),
+            "pixels": int(4 * rng.integers(10, 30) + 2),  # a map of odd height
             "kernel": 5,
             "stride": 2,
         },
@@ -74,8 +78,12 @@ EXERCISES = [
         hint="First the convolution, with the floor; then half of that, rounded down.",
         mistakes=[
             Mistake(
-                lambda p: 2 * _pooled_size(p),
-                "That is (nearly) the map before the pooling.",
+                _map_size,
+                "That is the map before the pooling.",
+            ),
+            Mistake(
+                lambda p: _map_size(p) / 2,
+                "The pooling, too, leaves out pixels that do not fill a window: round down again.",
             ),
             Mistake(
                 lambda p: ((p["pixels"] - p["kernel"]) / p["stride"] + 1) / 2,
@@ -166,7 +174,7 @@ EXERCISES = [
             "second": round(float(rng.uniform(-0.8, -0.3)), 1),
         },
         solution=_adam_step,
-        rtol=1e-3,
+        rtol=5e-3,
         hint="Carry s and r through both steps, correct both with t = 2, and mind the sign.",
         mistakes=[
             Mistake(
