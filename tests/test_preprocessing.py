@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -625,15 +624,15 @@ def test_a_damaged_entry_is_made_anew(frame, tmp_path, content):
     assert all(np.load(entry).shape == (16, 16) for entry in cache.iterdir())
 
 
-def fill_cache(frame: pd.DataFrame, cache: Path, seconds: float, writing: Event) -> None:
-    """Run one epoch in a process of its own that pauses in the middle of each new entry."""
+def fill_cache(frame: pd.DataFrame, cache: Path, writing: Event, go_on: Event) -> None:
+    """Run one epoch in a process of its own that stops in the middle of an entry."""
     save = np.save
 
     def slow_save(file, image):
         save(file, image[: len(image) // 2])
         file.flush()
         writing.set()
-        time.sleep(seconds)
+        go_on.wait(600)
         file.seek(0)
         save(file, image)
 
@@ -644,15 +643,16 @@ def fill_cache(frame: pd.DataFrame, cache: Path, seconds: float, writing: Event)
 def test_two_processes_fill_one_cache_and_one_is_killed(tmp_path):
     frame, cache = write_images(tmp_path / "images", 30), tmp_path / "cache"
     spawn = multiprocessing.get_context("spawn")
-    writing = [spawn.Event(), spawn.Event()]
+    writing, go_on = ([spawn.Event(), spawn.Event()] for _ in range(2))
     killed, finishing = (
-        spawn.Process(target=fill_cache, args=(frame, cache, seconds, event), daemon=True)
-        for seconds, event in zip((600, 0.02), writing, strict=True)
+        spawn.Process(target=fill_cache, args=(frame, cache, *events), daemon=True)
+        for events in zip(writing, go_on, strict=True)
     )
     killed.start()
     finishing.start()
     assert all(event.wait(300) for event in writing)  # both are in the middle of an entry
     os.kill(killed.pid, signal.SIGKILL)
+    go_on[1].set()
     killed.join()
     finishing.join()
     assert (killed.exitcode, finishing.exitcode) == (-signal.SIGKILL, 0)
