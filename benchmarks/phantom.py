@@ -1,7 +1,8 @@
 """Speed and calibration of the phantom.
 
 Prints milliseconds per crop (CPU time of this process, median of five runs, everything
-included) at 96 and 224 pixels and per film; the exponent of the power spectrum, and, where
+included) at 96 and 224 pixels and per film; the exponent and level of the power spectrum, of the
+real CBIS-DDSM crops that are bundled too, and, where
 MAMMOCOURSE_TEST_DATA names the folder of test data, that of real crops; and the AUC, with its
 standard error clustered by patient, of what may predict the label and of what must not.
 Set OMP_NUM_THREADS=1 to measure one thread.
@@ -26,6 +27,7 @@ from PIL import Image
 
 import test_phantom as calibration
 from mammocourse.phantom import Phantom, ceiling_auc, make_lesion_crops, make_mammograms
+from mammocourse.resources import data_path
 from provenance import processor, versions
 
 REPEATS = 5
@@ -52,11 +54,15 @@ def print_speed() -> None:
 
 
 def print_slopes() -> None:
-    """Print the exponent of the power spectrum of phantom and real crops."""
+    """Print exponent and level of the power spectrum of phantom and real crops."""
     groups = {
         "phantom, 96 px": make_lesion_crops(60, size=96, seed=1).images,
         "phantom, 224 px": make_lesion_crops(30, size=224, seed=1).images,
     }
+    bundled = sorted(data_path("films").glob("*_[12].webp"))
+    groups["CBIS-DDSM, 10 bundled crops"] = [
+        np.asarray(Image.open(path).convert("L")) for path in bundled
+    ]
     folder = os.environ.get("MAMMOCOURSE_TEST_DATA")
     if folder:
         paths = sorted((Path(folder) / "mini-mias-crops").glob("*.png"))
@@ -64,9 +70,12 @@ def print_slopes() -> None:
         groups["mini-MIAS, 60 px and more"] = [image for image in real if min(image.shape) >= 60]
     for name, images in groups.items():
         slopes = [calibration.spectrum_slope(image) for image in images]
+        power = np.exp(np.mean([np.log(calibration.power_at(image)) for image in images]))
+        spread = np.median([image.std() for image in images])
         print(
             f"spectrum 1/f**b, {name}: b {np.mean(slopes):.2f}, "
-            f"deviation {np.std(slopes):.2f}, {len(slopes)} crops"
+            f"deviation {np.std(slopes):.2f}, {len(slopes)} crops; power at 0.1 cycles per pixel "
+            f"{power:.0f}; median deviation of gray levels {spread:.0f}"
         )
 
 

@@ -11,9 +11,17 @@ from typing import Any, Literal
 import pandas as pd
 from tqdm import tqdm
 
-from mammocourse.cbis_ddsm import Located, locate, open_tree, read_cbis_tables, same_size, tables_in
+from mammocourse.cbis_ddsm import (
+    Located,
+    find_layout,
+    find_tables,
+    locate,
+    open_tree,
+    read_cbis_tables,
+    same_size,
+)
 from mammocourse.images import ImageHeader, load_image
-from mammocourse.tables import DatasetError, Problem, Report
+from mammocourse.tables import DatasetError, Problem, Report, on_disk
 
 __all__ = ["Audit", "audit_cbis_ddsm"]
 
@@ -26,7 +34,7 @@ ELONGATED = 3.0
 
 @dataclass
 class Audit:
-    """What :func:`audit_cbis_ddsm` found; ``print(audit)`` is a readable report.
+    """What :func:`audit_cbis_ddsm` found; it shows and prints as a readable report.
 
     Attributes
     ----------
@@ -102,6 +110,8 @@ class Audit:
             lines += self._image_lines()
         return "\n".join(lines)
 
+    __repr__ = __str__  # a notebook shows what print would
+
     def _image_lines(self) -> list[str]:
         lists: dict[str, list[Any]] = {
             "missing images": self.missing_files,
@@ -164,13 +174,16 @@ def audit_cbis_ddsm(
     """
     if pixels not in ("crop", "all", "none"):
         raise ValueError(f"pixels is {pixels!r}; it must be 'crop', 'all' or 'none'.")
-    base = Path(root).expanduser().resolve()
+    base = on_disk(root)
     report = Report()
     try:
-        layout, place, tree = open_tree(base, "auto", report)
-    except DatasetError:
-        layout, place, tree = "tables", base, None
-    folder, kinds = tables_in(base, place, csv_dir)
+        layout, places = find_layout(base, "auto")
+    except DatasetError as error:
+        if not error.missing:
+            raise
+        layout, places = "tables", [base]
+    tree = None if layout == "tables" else open_tree(layout, places, report)
+    folder, kinds = find_tables(base, places, csv_dir, ("both", "mass", "calc"))
     frame = read_cbis_tables(folder, kinds, strict=False)
     audit = _audit_tables(frame, str(base), layout, [*report.problems])
     if tree is not None:

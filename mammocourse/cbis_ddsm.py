@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import pandas as pd
 
 from mammocourse.images import ImageHeader, read_header
-from mammocourse.tables import DatasetError, Problem, Report, inside, read_table
+from mammocourse.tables import DatasetError, Problem, Report, inside, on_disk, read_table
 
 __all__ = ["read_cbis_ddsm", "read_cbis_tables", "read_dicom_folder"]
 
@@ -64,7 +64,8 @@ ALLOWED = {
 """What a cell may hold; 0 stands for "not assessed" in the official tables."""
 
 INTEGERS = ("abnormality_id", "assessment", "breast_density", "subtlety")
-SPLITS = ("train", "test")
+SPLITS = {"train": "Training", "test": "Test"}
+"""The official sets, and what the folders call them."""
 KEY = ["abnormality_type", "patient_id", "laterality", "view", "abnormality_id"]
 ORDER = [
     *("patient_id", "laterality", "view", "abnormality_id", "abnormality_type", "pathology"),
@@ -124,7 +125,7 @@ def read_cbis_tables(
     Every row of the official tables has a line break inside a quoted path, so a
     row is two lines of the file; ``line`` counts lines as an editor does.
     """
-    folder = Path(csv_dir).expanduser().resolve()
+    folder = on_disk(csv_dir)
     report = Report()
     frame = _read_tables(folder, _kinds(abnormality), report)
     report.n_sound = len(frame)
@@ -186,7 +187,7 @@ def _read_one(folder: Path, kind: str, split: str, report: Report) -> pd.DataFra
 def _sound_rows(frame: pd.DataFrame, abnormality_type: str, report: Report) -> pd.DataFrame:
     faults = [_fault(row, abnormality_type) for row in frame.to_dict("records")]
     _refuse(frame, faults, report)
-    return frame[[fault is None for fault in faults]]
+    return frame.loc[[fault is None for fault in faults]]
 
 
 def _fault(row: dict[Any, Any], abnormality_type: str) -> str | None:
@@ -194,14 +195,15 @@ def _fault(row: dict[Any, Any], abnormality_type: str) -> str | None:
     for name, pattern in {**ALLOWED, "abnormality_type": abnormality_type}.items():
         if not re.fullmatch(pattern, row[name]):
             return f"{name} is {row[name][:60]!r}; expected {pattern.replace('|', ' or ')}."
+    film = f"{abnormality_type[:4].title()}-{SPLITS[row['split']]}_" + "_".join(
+        row[name] for name in ("patient_id", "laterality", "view")
+    )
     for name in ("full_file", "crop_file", "mask_file"):
         parts = row[name].split("/")
-        match = FOLDER.fullmatch(parts[0])
-        image = match.group(3, 4, 5) if match else None
         if len(parts) != 4 or not all(part.strip(". ") for part in parts):
             return f"{name} is {row[name][:60]!r}; expected folder/study/series/file."
-        if image != (row["patient_id"], row["laterality"], row["view"]):
-            return f"{name} is {row[name][:60]!r}, an image of another patient or view."
+        if parts[0] not in (film, f"{film}_{row['abnormality_id']}"):
+            return f"{name} is {row[name][:60]!r}, of another lesion or set; expected {film}."
     return None
 
 
@@ -228,14 +230,15 @@ class _Tree(Protocol):
 class _KaggleTree:
     """The JPEG copy: ``csv/dicom_info.csv`` says what each opaque file name is."""
 
-    NEEDED = ("image path", "SeriesDescription", "SeriesInstanceUID", "BitsAllocated")
+    NEEDED = (
+        *("image path", "seriesdescription", "seriesinstanceuid", "bitsallocated"),
+        *("rows", "columns"),
+    )
 
     def __init__(self, root: Path, report: Report) -> None:
         self.root = root
         self.table = inside(root, "csv/dicom_info.csv")
-        needed = [name.lower() for name in (*self.NEEDED, "Rows", "Columns")]
-        info = read_table(self.table, needed, report)
-        info = info.drop_duplicates("image path")
+        info = read_table(self.table, self.NEEDED, report).drop_duplicates("image path")
         self.series = {str(uid): rows for uid, rows in info.groupby("seriesinstanceuid")}
 
     def images(self, uid: str, file: str) -> Found:
@@ -259,15 +262,17 @@ class _KaggleTree:
 class _TciaTree:
     """The DICOM copy: a folder per image or lesion, headers say the rest."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, places: list[Path]) -> None:
+        self.places = places
         self.folders: dict[str, Found] = {}
 
     def images(self, uid: str, file: str) -> Found:
         folder = PurePosixPath(file).parts[0]
         if folder not in self.folders:
             try:
-                files = list(_files(inside(self.root, folder), (".dcm",)))
+                paths = [inside(place, folder) for place in self.places]
+                there = [path for path in paths if os.path.lexists(path)]
+                files = [file for path in there for file in _files(path, (".dcm",))]
             except DatasetError as error:
                 self.folders[folder] = [], [error]
             else:
@@ -275,7 +280,7 @@ class _TciaTree:
         headers, errors = self.folders[folder]
         found = [header for header in headers if header.series_uid == uid]
         if not found and not errors:
-            where = self.root / folder
+            where = " or ".join(str(place / folder) for place in self.places)
             errors = [DatasetError(f"the series {uid} is not under {where}.", missing=True)]
         return found, list(errors)
 
@@ -298,21 +303,35 @@ def _gather(read: Callable[[Any], ImageHeader], items: Iterable[Any]) -> Found:
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files under a folder in order; folders that are links stand for themselves."""
-    for parent, folders, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders.sort()
         links = [name for name in folders if Path(parent, name).is_symlink()]
-        files = [name for name in names if Path(name).suffix.lower() in suffixes]
+        named = [name for name in names if not name.startswith(".")]  # macOS adds ._ files
+        files = [name for name in named if Path(name).suffix.lower() in suffixes]
         yield from (Path(parent, name) for name in sorted([*links, *files]))
 
 
-def _places(root: Path) -> list[Path]:
-    """Return where the data set may lie: the folder itself or up to two levels down."""
-    below = [root, root / "CBIS-DDSM", *sorted(root.glob("manifest-*/CBIS-DDSM"))]
-    return [path for path in below if path.is_dir() and path.resolve() == path]  # no links
+def _is_kaggle(place: Path) -> bool:
+    return os.path.exists(place / "csv" / "dicom_info.csv")
 
 
-def find_layout(root: Path, layout: str) -> tuple[str, Path]:
-    """Return the layout of a copy, "kaggle" or "tcia", and the folder it begins in.
+def _is_tcia(place: Path) -> bool:
+    with os.scandir(place) as entries:
+        return any(FOLDER.fullmatch(entry.name) for entry in entries)
+
+
+def _places(root: Path) -> Iterator[list[Path]]:
+    """Yield where a copy may begin: the folder or CBIS-DDSM in it, else a level below."""
+    yield [root, root / "CBIS-DDSM"]
+    yield [place for below in sorted(root.glob("*")) for place in (below, below / "CBIS-DDSM")]
+
+
+def find_layout(root: Path, layout: str) -> tuple[str, list[Path]]:
+    """Return the layout of a copy, "kaggle" or "tcia", and the folders it begins in.
 
     Parameters
     ----------
@@ -321,56 +340,71 @@ def find_layout(root: Path, layout: str) -> tuple[str, Path]:
     layout : {"auto", "kaggle", "tcia"}
         "auto" looks for the files that tell the copies apart.
 
+    Returns
+    -------
+    str, list of Path
+        The TCIA copy begins in several folders where it was downloaded in parts
+        (``manifest-*/CBIS-DDSM``).
+
     Raises
     ------
     DatasetError
-        If neither is there.
+        If neither is there, or more than one copy.
     """
-    if not (root.is_dir() and os.access(root, os.R_OK | os.X_OK)):
+    if not _is_open(root):
         raise DatasetError(f"{root} is not a folder that can be read. {_HELP}")
-    for place in _places(root):
-        if layout != "tcia" and os.path.exists(place / "csv" / "dicom_info.csv"):
-            return "kaggle", place
-        with os.scandir(place) as entries:
-            lesion_folders = any(FOLDER.fullmatch(entry.name) for entry in entries)
-        if layout != "kaggle" and lesion_folders:
-            return "tcia", place
+    tests = {"kaggle": _is_kaggle, "tcia": _is_tcia}
+    wanted = list(tests) if layout == "auto" else [layout]
+    for places in _places(root):
+        folders = [place for place in places if _is_open(place)]
+        found = [(name, place) for name in wanted for place in folders if tests[name](place)]
+        names = [name for name, _ in found]
+        if len(set(names)) > 1 or names.count("kaggle") > 1:
+            raise DatasetError(
+                f"{root} holds more than one copy of CBIS-DDSM: "
+                f"{', '.join(f'{place} ({name})' for name, place in found)}. Name the folder of "
+                "one, or its layout."
+            )
+        if found:
+            return names[0], [place for _, place in found]
     looked = {
         "kaggle": "csv/dicom_info.csv (Kaggle copy)",
         "tcia": "folders such as Mass-Training_P_00001_LEFT_CC (TCIA copy)",
     }
-    wanted = looked.values() if layout == "auto" else [looked[layout]]
-    raise DatasetError(f"{root} holds no CBIS-DDSM: neither {' nor '.join(wanted)}. {_HELP}")
+    nothing = " nor ".join(looked[name] for name in wanted)
+    raise DatasetError(f"{root} holds no CBIS-DDSM: neither {nothing}. {_HELP}", missing=True)
 
 
-def _table_folders(root: Path, place: Path) -> list[Path]:
-    folders = [place / "csv", place, root / "csv", root, place.parent / "csv", place.parent]
-    return [path for path in folders if path.is_relative_to(root) and path.resolve() == path]
+def _is_open(path: Path) -> bool:
+    """Whether a path is a folder, reached through no link, that can be listed."""
+    folder = os.path.isdir(path) and os.path.realpath(path) == str(path)
+    return folder and os.access(path, os.R_OK | os.X_OK)
 
 
-def find_tables(root: Path, place: Path, kinds: Iterable[str]) -> Path:
-    """Return the folder that holds the tables of these kinds of lesions."""
-    names = [table_name(kind, split) for kind in kinds for split in SPLITS]
-    for folder in _table_folders(root, place):
-        if all(os.path.exists(folder / name) for name in names):
-            return folder
-    raise DatasetError(
-        f"the table(s) {', '.join(names)} are not all in {place} or its folder csv. They are "
-        "separate downloads: mammocourse.datasets.fetch('cbis-ddsm-tables') gets them; put them "
-        "there, or pass csv_dir."
-    )
+def _table_folders(root: Path, places: list[Path]) -> list[Path]:
+    parents = [*places, root, *(place.parent for place in places)]
+    folders = [folder for parent in parents for folder in (parent / "csv", parent)]
+    return [folder for folder in folders if folder.is_relative_to(root) and _is_open(folder)]
 
 
-def tables_in(root: Path, place: Path, csv_dir: str | Path | None) -> tuple[Path, Abnormality]:
-    """Return the folder of the tables, and which lesions its tables describe."""
-    folders = [Path(csv_dir).expanduser().resolve()] if csv_dir else _table_folders(root, place)
-    choices: tuple[Abnormality, ...] = ("both", "mass", "calc")
-    for folder in folders:
+def find_tables(
+    root: Path, places: list[Path], csv_dir: str | Path | None, choices: Iterable[Abnormality]
+) -> tuple[Path, Abnormality]:
+    """Return the folder of the tables, and the first choice of lesions that all are there for."""
+    lacking = []
+    for folder in [on_disk(csv_dir)] if csv_dir else _table_folders(root, places):
         for choice in choices:
             names = [table_name(kind, split) for kind in _kinds(choice) for split in SPLITS]
-            if all(os.path.exists(folder / name) for name in names):
+            missing = [name for name in names if not os.path.exists(folder / name)]
+            if not missing:
                 return folder, choice
-    return find_tables(root, place, ["mass"]), "mass"
+            lacking.append((len(missing), ", ".join(missing), folder))
+    _, missing_names, folder = min(lacking)
+    raise DatasetError(
+        f"the table(s) {missing_names} are not in {folder}. They are separate downloads: "
+        "mammocourse.datasets.fetch('cbis-ddsm-tables') gets them; put all together there, or "
+        "pass csv_dir."
+    )
 
 
 # ------------------------------------------------------------------------- images
@@ -457,14 +491,17 @@ def _tell_apart(
     found.undescribed += sum(not image.description for image in near)
     kinds = [_kind(image, found.full) for image in near]
     if len(near) == 2 and kinds[0] == kinds[1]:  # one description must be wrong: disregard both
+        found.misdescribed = any(image.description for image in near)
         kinds = [_kind(replace(image, description=""), found.full) for image in near]
-        found.misdescribed = True
+        areas = [image.rows * image.columns for image in near]
+        if kinds[0] == kinds[1] and areas[0] != areas[1]:  # a crop is part of the film
+            kinds = ["crop" if area == min(areas) else "mask" for area in areas]
     for part in ("crop", "mask"):
         fitting = [image for image, kind in zip(near, kinds, strict=True) if kind == part]
         _settle(found, part, fitting, errors)
     crop, mask = found.crop, found.mask
     if crop and mask:
-        if mask.rows * mask.columns < crop.rows * crop.columns:  # a crop is part of the film
+        if mask.rows * mask.columns < crop.rows * crop.columns:
             found.crop, found.mask, found.misdescribed = mask, crop, True
         found.swapped = _table_swaps(found, row)
 
@@ -479,11 +516,9 @@ def _table_swaps(found: Located, row: Any) -> bool:
     return named == (found.mask.path.name, found.crop.path.name)
 
 
-def open_tree(root: Path, layout: str, report: Report) -> tuple[str, Path, _Tree]:
-    """Return the layout, the folder it begins in, and the copy itself."""
-    layout, place = find_layout(root, layout)
-    tree = _KaggleTree(place, report) if layout == "kaggle" else _TciaTree(place)
-    return layout, place, tree
+def open_tree(layout: str, places: list[Path], report: Report) -> _Tree:
+    """Return the copy that :func:`find_layout` found."""
+    return _KaggleTree(places[0], report) if layout == "kaggle" else _TciaTree(places)
 
 
 def read_cbis_ddsm(
@@ -501,7 +536,8 @@ def read_cbis_ddsm(
     ----------
     root : str or Path
         Folder of the Kaggle copy (with ``csv`` and ``jpeg``) or of the TCIA copy
-        (with ``CBIS-DDSM`` or its folders). It is only read.
+        (with ``CBIS-DDSM`` or its folders), or of a folder around it. It is only
+        read.
     abnormality : {"mass", "calc", "both"}
         Which lesions.
     image : {"crop", "full"}
@@ -509,7 +545,7 @@ def read_cbis_ddsm(
         mammogram. There is one row per lesion in both cases, so a film with two
         lesions appears twice.
     layout : {"auto", "kaggle", "tcia"}
-        Which copy; "auto" finds out.
+        Which copy; "auto" finds out, and refuses a folder with both.
     strict : bool
         True raises when a row is not sound; False leaves such rows out and
         lists them in ``frame.attrs["report"]``.
@@ -555,10 +591,11 @@ def read_cbis_ddsm(
     if layout not in ("auto", "kaggle", "tcia"):
         raise ValueError(f"layout is {layout!r}; it must be 'auto', 'kaggle' or 'tcia'.")
     kinds = _kinds(abnormality)
-    base = Path(root).expanduser().resolve()
+    base = on_disk(root)
     report = Report()
-    _, place, tree = open_tree(base, layout, report)
-    tables = Path(csv_dir).expanduser().resolve() if csv_dir else find_tables(base, place, kinds)
+    found, places = find_layout(base, layout)
+    tree = open_tree(found, places, report)
+    tables, _ = find_tables(base, places, csv_dir, [abnormality])
     frame = _read_tables(tables, kinds, report)
     frame = _with_images(frame, tree, image, report)
     report.n_sound = len(frame)
@@ -612,7 +649,7 @@ def read_dicom_folder(folder: str | Path) -> pd.DataFrame:
     DatasetError
         If a file is damaged or is no CBIS-DDSM image, or there is none.
     """
-    rows = [_from_header(read_header(path)) for path in _files(Path(folder).resolve(), (".dcm",))]
+    rows = [_from_header(read_header(path)) for path in _files(on_disk(folder), (".dcm",))]
     if not rows:
         raise DatasetError(f"there is no .dcm file under {folder}. {_HELP}")
     return pd.DataFrame(rows)
@@ -636,7 +673,7 @@ def _from_header(header: ImageHeader) -> dict[str, Any]:
         "laterality": laterality,
         "view": view,
         "abnormality_type": TYPES[kind.lower()],
-        "split": {"Training": "train", "Test": "test"}[split],
+        "split": {name: key for key, name in SPLITS.items()}[split],
         "image_path": str(header.path),
         "image_uid": header.series_uid,
         "rows": header.rows,

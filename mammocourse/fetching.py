@@ -6,9 +6,10 @@ resume a download that was cut, and the Kaggle copy through kagglehub.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,7 +179,8 @@ def download(url: str, path: str | Path, sha256: str, *, size: int | None = None
     path : str or Path
         Where the file goes. An existing file with the right checksum is kept as
         it is. What has arrived so far lies beside it in ``<name>.part``, also
-        after a failure, so that the next call goes on from there.
+        after a failure, so that the next call goes on from there. Calls for the
+        same folder wait for each other, in other processes too (not on Windows).
     sha256 : str
         Checksum that the file must have; a file with another one is removed.
     size : int, optional
@@ -207,7 +209,8 @@ def download(url: str, path: str | Path, sha256: str, *, size: int | None = None
     pooch.get_logger().setLevel("WARNING")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, f"sha256:{sha256}", path.name, path.parent, downloader=resume)
+        with _alone_in(path.parent):
+            pooch.retrieve(url, f"sha256:{sha256}", path.name, path.parent, downloader=resume)
     except DatasetError:
         raise
     except ValueError as error:  # pooch has removed the file
@@ -220,6 +223,23 @@ def download(url: str, path: str | Path, sha256: str, *, size: int | None = None
             f"{path} cannot be written ({error}). Check space and rights."
         ) from error
     return path
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process downloads into the folder (Windows cannot lock a folder)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _resume(url: str, part: Path, size: int | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ MAX_IMAGE_BYTES = 2**30
 
 RASTER = ("JPEG", "PNG", "PPM")
 """Pillow's names of the other formats that are read."""
+
+FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+"""Second bytes of the segments in which a JPEG (0xF7: JPEG-LS) states its size."""
 
 _AGAIN = "Copy or download the file again."
 
@@ -93,7 +97,7 @@ def load_image(path: str | Path) -> np.ndarray:
     >>> load_image("Mass-Test_P_00173_LEFT_CC/.../1-130.dcm").dtype  # doctest: +SKIP
     dtype('uint16')
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check_file(path, MAX_IMAGE_BYTES, links=True)
     if path.suffix.lower() == ".dcm":
         dataset = _open_dicom(path, pixels=True)
@@ -169,7 +173,7 @@ def _raster_header(path: Path) -> ImageHeader:
     with path.open("rb") as stream, _open_raster(stream, path) as image:
         bits = 16 if image.mode.startswith("I") else 8
         end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "", b"")
-        stream.seek(-min(32, path.stat().st_size), io.SEEK_END)
+        stream.seek(-min(2**12, path.stat().st_size), io.SEEK_END)  # padding may follow
         if end not in stream.read():
             raise DatasetError(f"{path} is truncated: its end marker is missing. {_AGAIN}")
         return ImageHeader(path, image.height, image.width, bits)
@@ -284,13 +288,25 @@ def _dicom_pixels(path: Path, dataset: FileDataset) -> np.ndarray:
 
 def _check_codestream(path: Path, dataset: FileDataset) -> None:
     """Refuse a compressed image whose own size is not the one the header declares."""
-    from PIL import Image
     from pydicom.encaps import generate_frames
 
-    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
-        if (image.height, image.width) != (int(dataset.Rows), int(dataset.Columns)):
-            raise DatasetError(
-                f"{path} declares {dataset.Rows} x {dataset.Columns} pixels and contains "
-                f"{image.height} x {image.width}. {_AGAIN}"
-            )
+    rows, columns = _own_size(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    if (rows, columns) != (int(dataset.Rows), int(dataset.Columns)):
+        raise DatasetError(
+            f"{path} declares {dataset.Rows} x {dataset.Columns} pixels and contains "
+            f"{rows} x {columns}. {_AGAIN}"
+        )
+
+
+def _own_size(frame: bytes) -> tuple[int, int]:
+    """Return the rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream states itself."""
+    if not frame.startswith(b"\xff\xd8"):  # JPEG 2000, whose size is in its first segment
+        right, bottom, left, top = struct.unpack_from(
+            ">4I", frame, frame.index(b"\xff\x4f\xff\x51") + 8
+        )
+        return bottom - top, right - left
+    place = 2
+    while frame[place + 1] not in FRAME_MARKERS:
+        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    rows, columns = struct.unpack_from(">2H", frame, place + 5)
+    return rows, columns

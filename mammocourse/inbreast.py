@@ -23,6 +23,8 @@ from mammocourse.tables import (
     Problem,
     Report,
     check_file,
+    check_header,
+    on_disk,
     read_table,
 )
 
@@ -56,7 +58,7 @@ def read_inbreast(
     ----------
     root : str or Path
         Folder with ``INbreast.xls`` (or ``.xlsx``, or ``.csv``) and
-        ``AllDICOMs``, or the path of such a table alone. It is only read.
+        ``AllDICOMs``, or the path of such a table. It is only read.
     birads3 : {"drop", "negative", "keep"}
         What becomes of BI-RADS 3 ("probably benign"): left out, as in the AUC
         paper; label 0; or kept with a missing label.
@@ -93,13 +95,13 @@ def read_inbreast(
     """
     if birads3 not in ("drop", "negative", "keep"):
         raise ValueError(f"birads3 is {birads3!r}; it must be 'drop', 'negative' or 'keep'.")
-    base = Path(root).expanduser().resolve()
+    base = on_disk(root)
     report = Report()
     folder, table = _find(base)
     frame = _read_table(table, report)
     frame = _with_images(frame, folder, table, report)
-    frame = _labeled(frame, birads3)
     report.n_sound = len(frame)
+    frame = _labeled(frame, birads3, report)
     report.settle(strict, f"the INbreast in {base} is not sound")
     frame.attrs["report"] = report
     return frame
@@ -107,14 +109,13 @@ def read_inbreast(
 
 def _find(base: Path) -> tuple[Path | None, Path]:
     """Return the folder of the DICOM files (None if there is none) and the table."""
-    if base.is_file():
-        return None, base
-    release = sorted(base.glob("INbreast*")) if base.is_dir() else []
-    for place in [base, *(path for path in release if not path.is_symlink())]:
-        tables = [place / name for name in TABLES if os.path.exists(place / name)]
-        if tables:
-            folder = place / "AllDICOMs"
-            return (folder if folder.is_dir() else None), _readable(tables)
+    tables = [base] if os.path.isfile(base) else []
+    below = sorted(base.iterdir()) if os.path.isdir(base) and os.access(base, os.R_OK) else []
+    for place in [base, *(path for path in below if not path.is_symlink())]:
+        tables = tables or [place / name for name in TABLES if os.path.exists(place / name)]
+    if tables:
+        folder = tables[0].parent / "AllDICOMs"
+        return (folder if os.path.isdir(folder) else None), _readable(tables)
     raise DatasetError(
         f"{base} holds no INbreast table ({', '.join(TABLES)}). "
         "mammocourse.datasets.fetch('inbreast') explains how to get the data; "
@@ -141,21 +142,21 @@ def _read_table(path: Path, report: Report) -> pd.DataFrame:
         raw = read_table(path, NEEDED, report, encodings=("utf-8-sig", "latin-1"))
     else:
         raw = _read_spreadsheet(path)
-    raw["file name"] = raw["file name"].str.removesuffix(".0")
-    footer = (raw["file name"] == "") & (raw["laterality"] == "") & (raw["view"] == "")
-    # the footer counts findings and names the abbreviations: it describes no film
-    footer |= ~raw["file name"].str.fullmatch(r"\d+").astype(bool) & (raw["bi-rads"] == "")
-    report.note("footer rows", footer.sum())
-    raw = raw[~footer]
-    report.n_rows = len(raw)
-    bad = pd.Series(False, index=raw.index)
+    raw = raw.loc[:, ~raw.columns.duplicated()].copy()
+    sound = pd.DataFrame(index=raw.index)
     for name, pattern in ALLOWED.items():
-        values = raw[name].str.removesuffix(".0") if name != "file name" else raw[name]
-        wrong = ~values.str.fullmatch(pattern).astype(bool)
-        for line, value in raw.loc[wrong, name].items():
+        raw[name] = raw[name].str.removesuffix(".0")
+        sound[name] = raw[name].str.fullmatch(pattern).astype(bool)
+    # the footer counts findings and names the abbreviations: it describes no film
+    footer = sound[["laterality", "view", "file name", "bi-rads"]].sum(axis=1) < 2
+    report.note("footer rows", footer.sum())
+    raw, sound = raw[~footer], sound[~footer]
+    report.n_rows = len(raw)
+    for name, pattern in ALLOWED.items():
+        for line, value in raw.loc[~sound[name], name].items():
             what = f"{name} is {value[:60]!r}; expected {pattern.replace('|', ' or ')}."
             report.problems.append(Problem(str(path), int(str(line)), what, "Restore the table."))
-        bad |= wrong
+    bad = ~sound.all(axis=1)
     twice = raw["file name"].duplicated() & ~bad
     for line, value in raw.loc[twice, "file name"].items():
         what = f"the film {value} is described by an earlier row."
@@ -176,17 +177,13 @@ def _read_spreadsheet(path: Path) -> pd.DataFrame:
         ) from error
     raw = raw.fillna("").astype(str).apply(lambda column: column.str.strip()).astype(object)
     raw.columns = pd.Index([" ".join(str(name).lower().split()) for name in raw.columns])
-    missing = [name for name in NEEDED if name not in raw.columns]
-    if missing:
-        raise DatasetError(
-            f"{path} lacks the column(s) {', '.join(map(repr, missing))}. Restore the original."
-        )
+    check_header(path, raw.columns.tolist(), NEEDED)
     raw.index = pd.Index(range(2, len(raw) + 2), name="line")
     return raw
 
 
 def _tidy(raw: pd.DataFrame) -> pd.DataFrame:
-    text = raw["bi-rads"].str.removesuffix(".0").str.lower()
+    text = raw["bi-rads"].str.lower()
     frame = pd.DataFrame(
         {
             "patient_id": None,
@@ -277,8 +274,9 @@ def _mismatch(row: pd.Series, film: dict[str, Any] | None) -> str:
     return ""
 
 
-def _labeled(frame: pd.DataFrame, birads3: str) -> pd.DataFrame:
+def _labeled(frame: pd.DataFrame, birads3: str, report: Report) -> pd.DataFrame:
     if birads3 == "drop":
+        report.note("films of BI-RADS 3 left out", (frame["birads"] == 3).sum())
         frame = frame[frame["birads"] != 3].reset_index(drop=True)
     frame["label"] = (frame["birads"] >= 4).astype("int64")
     if birads3 == "keep":

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import io
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -54,8 +56,15 @@ TEST_SHARE = 0.225
 #: Background texture: power spectrum proportional to 1 / frequency**SPECTRUM_SLOPE.
 SPECTRUM_SLOPE = 3.0
 
+#: Typical gradient of brightness across a crop, in deviations of its texture. A crop is a window
+#: on a wider field with the same spectrum, whose long waves cross it as a slope.
+RAMP = 2.0
+
+#: Range of the standard deviation of the gray levels of a crop.
+SPREAD = (10, 34)
+
 #: Correlation of the background noise of the two views of a lesion.
-VIEW_CORRELATION = 0.6
+VIEW_CORRELATION = 0.65
 
 #: Contrast of a lesion to the ring around it, as a share of its contrast to all outside.
 RING_SHARE = 0.85
@@ -96,7 +105,7 @@ class Phantom:
         return len(self.images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lesion:
     """One lesion: its words, its outline, and how strongly it shows."""
 
@@ -112,6 +121,7 @@ class Lesion:
     body: float  # strength of the body against that of the spicules
     hilum: float  # depth of a lucent center (lymph nodes), 0 for none
     kind: str = "mass"
+    views: tuple[str, ...] = VIEWS  # the films that show it
 
 
 # --- words
@@ -329,18 +339,22 @@ def draw_lesion(label: int, link: Link, rng: np.random.Generator) -> Lesion:
 
 
 @dataclass(frozen=True)
-class Projection:
-    """How one view sees a lesion: a rotation and a stretch that keep its area."""
+class Look:
+    """How one view sees a lesion: where, and with a rotation and a stretch that keep its area."""
 
+    x: float  # center and radius in pixels
+    y: float
+    radius: float
     matrix: Array  # (2, 2), from pixels (centered, divided by the radius) to the lesion
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Projection:
-        """Draw the projection of a view: up to some 30 degrees and 15%."""
+    def draw(cls, x: float, y: float, radius: float, rng: np.random.Generator) -> Look:
+        """Draw how a view sees a lesion at this place: up to some 30 degrees and 15% changed."""
         turn, axis = rng.normal(0, 0.25), rng.uniform(0, np.pi)
         stretch = np.exp(rng.normal(0, 0.08))
         frame = _rotation(axis)
-        return cls(_rotation(turn) @ frame.T @ np.diag([stretch, 1 / stretch]) @ frame)
+        matrix = _rotation(turn) @ frame.T @ np.diag([stretch, 1 / stretch]) @ frame
+        return cls(float(x), float(y), float(radius), matrix)
 
 
 def _rotation(angle: float) -> Array:
@@ -348,19 +362,12 @@ def _rotation(angle: float) -> Array:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def _render(
-    lesion: Lesion,
-    projection: Projection,
-    shape: tuple[int, int],
-    x: float,
-    y: float,
-    radius: float,
-) -> tuple[Array, Array, Array]:
+def _render(lesion: Lesion, look: Look, shape: tuple[int, int]) -> tuple[Array, Array, Array]:
     """Draw a lesion: its brightness (body about 1), its mask, and its margin map."""
     height, width = shape
-    columns = (np.arange(width, dtype=np.float32) - x) / radius
-    rows = (np.arange(height, dtype=np.float32) - y) / radius
-    (a, b), (c, d) = projection.matrix.astype(np.float32)
+    columns = (np.arange(width, dtype=np.float32) - look.x) / look.radius
+    rows = (np.arange(height, dtype=np.float32) - look.y) / look.radius
+    (a, b), (c, d) = look.matrix.astype(np.float32)
     weights = lesion.outline**3
     shift = np.array([np.mean(weights * np.cos(ANGLES)), np.mean(weights * np.sin(ANGLES))]) / 1.5
     u = a * columns[None, :] + b * rows[:, None] + np.float32(shift[0])
@@ -380,7 +387,7 @@ def _render(
     body *= lesion.body
     margin = np.abs(inside) < 0.15
     if len(lesion.spicules):
-        rays = _render_spicules(lesion, projection, shape, x, y, radius, shift)
+        rays = _render_spicules(lesion, look, shape, shift)
         rays *= np.exp(-np.clip(-inside, 0, None) / 0.7)
         margin |= rays > 0.15
         strength = 0.7 * np.clip(1 - inside / 0.3, 0, 1) * (0.4 + 0.6 * lesion.body)
@@ -404,15 +411,7 @@ def _balance(body: Array, distance: Array) -> Array:
     return (body - excess / gain * halo).astype(np.float32)
 
 
-def _render_spicules(
-    lesion: Lesion,
-    projection: Projection,
-    shape: tuple[int, int],
-    x: float,
-    y: float,
-    radius: float,
-    shift: Array,
-) -> Array:
+def _render_spicules(lesion: Lesion, look: Look, shape: tuple[int, int], shift: Array) -> Array:
     """Draw spicules as bent, pointed strokes that start inside the outline."""
     import cv2
 
@@ -426,45 +425,47 @@ def _render_spicules(
     across = np.concatenate([sideways + thick, (sideways - thick)[:, ::-1]], axis=1)
     cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
     points = np.stack([radial * cosine - across * sine, radial * sine + across * cosine], axis=-1)
-    pixels = (points - shift) @ np.linalg.inv(projection.matrix).T * radius + np.array([x, y])
+    pixels = (points - shift) @ np.linalg.inv(look.matrix).T * look.radius + (look.x, look.y)
     canvas = np.zeros(shape, np.uint8)
     corners = np.round(pixels * 16).astype(np.int32)
     # the finest first, so that none hides a stronger one
     for stroke in np.argsort(width):
         gray = float(255 * min(1.0, width[stroke] / 0.08))
         cv2.fillPoly(canvas, [corners[stroke]], gray, lineType=cv2.LINE_AA, shift=4)
-    blurred = cv2.GaussianBlur(canvas, (0, 0), max(0.5, 0.03 * radius))
+    blurred = cv2.GaussianBlur(canvas, (0, 0), max(0.5, 0.03 * look.radius))
     return blurred.astype(np.float32) / 255
 
 
 # --- background
 
 
-def _noise(side: int, rng: np.random.Generator) -> Array:
-    """Complex Gaussian coefficients of a real square picture."""
-    return rng.standard_normal((side, side // 2 + 1, 2), dtype=np.float32).view(np.complex64)[
-        ..., 0
-    ]
+def _noise(shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Complex Gaussian coefficients of a real picture of at least this shape."""
+    from scipy import fft
+
+    rows, columns = (fft.next_fast_len(side, real=True) for side in shape)
+    columns += columns % 2  # irfft2 makes even widths
+    parts = rng.standard_normal((rows, columns // 2 + 1, 2), dtype=np.float32)
+    return parts.view(np.complex64)[..., 0]
 
 
 @functools.lru_cache(maxsize=8)
-def _frequencies(side: int) -> tuple[Array, Array]:
-    """Frequencies of a real Fourier transform, cycles per picture."""
-    rows = np.fft.fftfreq(side, 1 / side).astype(np.float32)[:, None]
-    columns = np.fft.rfftfreq(side, 1 / side).astype(np.float32)[None, :]
-    return rows, columns
+def _frequencies(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Frequencies of the coefficients, cycles per longer side of the picture."""
+    rows, columns = shape[0], 2 * (shape[1] - 1)
+    longer = max(rows, columns)
+    vertical = longer * np.fft.fftfreq(rows).astype(np.float32)[:, None]
+    return vertical, longer * np.fft.rfftfreq(columns).astype(np.float32)[None, :]
 
 
-def _amplitude(side: int, slope: float, angle: float, stretch: float) -> Array:
+def _amplitude(shape: tuple[int, int], slope: float, angle: float, stretch: float) -> Array:
     """Square root of the power spectrum 1 / f**slope, stretched along one direction."""
-    rows, columns = _frequencies(side)
-    along = np.cos(angle) * columns + np.sin(angle) * rows
-    across = -np.sin(angle) * columns + np.cos(angle) * rows
-    squared = (along * np.float32(stretch)) ** 2 + (across / np.float32(stretch)) ** 2
-    squared[0, 0] = 1.0
-    amplitude = squared ** np.float32(-slope / 4)
-    amplitude[0, 0] = 0.0
-    return amplitude
+    rows, columns = _frequencies(shape)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    along, across = cosine * columns + sine * rows, cosine * rows - sine * columns
+    squared = (along * stretch) ** 2 + (across / stretch) ** 2
+    squared[0, 0] = np.inf
+    return squared ** (-slope / 4)
 
 
 @dataclass(frozen=True)
@@ -485,11 +486,11 @@ class Tissue:
         density = 1 + _pick(_tables()["density"], rng)
         return cls(
             density=density,
-            brightness=float(np.clip(rng.normal(85 + 16 * density, 22), 55, 185)),
+            brightness=float(np.clip(rng.normal(85 + 16 * density, 30), 55, 185)),
             angle=float(rng.uniform(0, np.pi)),
             stretch=float(rng.uniform(1.0, 1.6)),
             strands=float(rng.uniform(0.2, 0.8)),
-            ramp=abs(float(rng.normal(0, 0.8))),
+            ramp=float(rng.rayleigh(RAMP)),
             ramp_angle=float(rng.uniform(0, 2 * np.pi)),
         )
 
@@ -498,20 +499,20 @@ def _texture(tissue: Tissue, shared: Array, own: Array, shape: tuple[int, int]) 
     """Background of one view (mean 0, standard deviation 1) from two sets of coefficients."""
     from scipy import fft
 
-    side = len(shared)
-    mixed = VIEW_CORRELATION * shared + np.sqrt(1 - VIEW_CORRELATION**2) * own
-    amplitude = _amplitude(side, SPECTRUM_SLOPE, tissue.angle, tissue.stretch)
+    mixed = VIEW_CORRELATION * shared + math.sqrt(1 - VIEW_CORRELATION**2) * own
+    amplitude = _amplitude(shared.shape, SPECTRUM_SLOPE, tissue.angle, tissue.stretch)
     cloud = fft.irfft2(mixed * amplitude)[: shape[0], : shape[1]]
     cloud = (cloud - cloud.mean()) / cloud.std()
     # fibers: the thin zero-level lines of a smooth field, where the tissue is bright
-    rows, columns = _frequencies(side)
-    limit = np.exp(-(rows**2 + columns**2) / np.float32(2 * 7**2))
-    smooth = fft.irfft2(np.roll(mixed, side // 3, axis=0) * amplitude * limit)
+    rows, columns = _frequencies(shared.shape)
+    limit = np.exp(rows**2 / (-2 * 7**2)) * np.exp(columns**2 / (-2 * 7**2))
+    smooth = fft.irfft2(np.roll(mixed, len(mixed) // 3, axis=0) * amplitude * limit)
     smooth = smooth[: shape[0], : shape[1]]
     strands = np.exp(-np.abs(smooth) / (0.06 * smooth.std())) * (1 + np.tanh(cloud))
-    y, x = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
-    ramp = tissue.ramp * (np.cos(tissue.ramp_angle) * x + np.sin(tissue.ramp_angle) * y)
-    return (cloud + tissue.strands * strands + ramp).astype(np.float32)
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in shape)
+    across, down = math.cos(tissue.ramp_angle), math.sin(tissue.ramp_angle)
+    ramp = tissue.ramp * (across * x[None, :] + down * y[:, None])
+    return cloud + tissue.strands * strands + ramp
 
 
 def _draw_lines(tissue: Tissue, shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -525,6 +526,8 @@ def _draw_lines(tissue: Tissue, shape: tuple[int, int], rng: np.random.Generator
         (rng.poisson(4), 0.006, 0.5),
         (rng.poisson(0.7), 0.018, 0.45),
     ):
+        if count == 0:
+            continue
         canvas = np.zeros(shape, np.uint8)
         for _ in range(count):
             heading = tissue.angle + rng.normal(0, 0.35) + np.cumsum(rng.normal(0, 0.07, 40))
@@ -550,7 +553,7 @@ def make_lesion_crops(
     size: int,
     seed: int,
     link: Link = "official",
-    noise: float = 2.0,
+    noise: float = 1.2,
     lesion_scale: float = 1.0,
     contrast: float = 1.0,
 ) -> Phantom:
@@ -604,37 +607,20 @@ def make_lesion_crops(
     """
     _check_integers(n_patients=(n_patients, 1, None), size=(size, 32, 1024), seed=(seed, 0, None))
     _check_link(link)
-    _check_floats(
-        noise=(noise, 0.0, 64.0),
-        lesion_scale=(lesion_scale, 0.25, 1.5),
-        contrast=(contrast, 0.01, 2.0),
-    )
+    _check_domain(noise, lesion_scale, contrast)
     images, masks, margins, rows = [], [], [], []
     for patient in range(n_patients):
         tissue, split, lesions = draw_patient(patient, seed, link)
         for number, lesion in enumerate(lesions):
             rng = generator(seed, patient, 2, number)
             side = "LEFT" if rng.random() < 0.5 else "RIGHT"
-            for view, crop in zip(
-                VIEWS,
-                _crop_views(lesion, tissue, size, rng, noise, lesion_scale, contrast),
-                strict=True,
-            ):
-                images.append(crop.image)
-                masks.append(crop.mask)
-                margins.append(crop.margin)
-                rows.append(_row(patient, split, tissue, lesion, number, side, view, crop.truth))
+            drawn = _crop_views(lesion, tissue, size, rng, noise, lesion_scale, contrast)
+            for view, (image, mask, margin, truth) in zip(VIEWS, drawn, strict=True):
+                images.append(image)
+                masks.append(mask)
+                margins.append(margin)
+                rows.append(_row(patient, split, tissue, lesion, number, side, view, truth))
     return _phantom(images, masks, margins, rows)
-
-
-@dataclass(frozen=True)
-class Crop:
-    """One view of a lesion, with its truth."""
-
-    image: Array
-    mask: Array
-    margin: Array
-    truth: dict[str, float]
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -666,22 +652,19 @@ def _crop_views(
     noise: float,
     lesion_scale: float,
     contrast: float,
-) -> list[Crop]:
-    """Draw the two views of a lesion."""
-    from scipy import fft
-
-    side = fft.next_fast_len(size + size // 3, real=True)
-    shared = _noise(side, rng)
+) -> Iterator[tuple[Array, Array, Array, dict[str, float]]]:
+    """Draw the two views of a lesion: image, mask, margin map and truth of each."""
+    wide = (size + size // 3,) * 2  # the noise is periodic: cut its far end off
+    shared = _noise(wide, rng)
     radius = size * rng.uniform(0.18, 0.28) * lesion_scale
-    typical_spread = rng.uniform(16, 34)
+    typical_spread = rng.uniform(*SPREAD)
     strength = (0.8 + 0.2 * lesion.subtlety) * rng.uniform(0.85, 1.15) * contrast
-    crops = []
     for _ in VIEWS:
-        texture = _texture(tissue, shared, _noise(side, rng), (size, size))
+        texture = _texture(tissue, shared, _noise(wide, rng), (size, size))
         texture = texture + _draw_lines(tissue, (size, size), rng)
         view_radius = min(radius * np.exp(rng.normal(0, 0.06)), 0.4 * size)
         x, y = size * (0.5 + rng.uniform(-0.1, 0.1, 2))
-        body, mask, margin = _render(lesion, Projection.draw(rng), (size, size), x, y, view_radius)
+        body, mask, margin = _render(lesion, Look.draw(x, y, view_radius, rng), (size, size))
         mean = float(np.clip(tissue.brightness + rng.normal(0, 8), 45, 200))
         spread = typical_spread * np.exp(rng.normal(0, 0.1))
         # a large lesion cannot stand out by many standard deviations of the crop it fills
@@ -696,8 +679,7 @@ def _crop_views(
             "brightness": mean,
             "contrast": float(shown * spread),
         }
-        crops.append(Crop(_to_uint8(image), mask, margin, truth))
-    return crops
+        yield np.clip(np.rint(image), 0, 255).astype(np.uint8), mask, margin, truth
 
 
 def _combine(texture: Array, body: Array, mask: Array, strength: float) -> Array:
@@ -712,10 +694,6 @@ def _combine(texture: Array, body: Array, mask: Array, strength: float) -> Array
     weight = np.float32(np.sqrt(share / body.var()))
     picture = texture * np.float32(np.sqrt(1 - share)) + body * weight
     return (picture - picture.mean()) / picture.std()
-
-
-def _to_uint8(image: Array) -> Array:
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def _row(
@@ -768,15 +746,17 @@ def _phantom(
 
 # --- whole films
 
-#: BI-RADS categories of the 410 INbreast films (4a, 4b, 4c written out), by kind of film.
-BIRADS = {
-    "negative": (("1", "2"), (67, 220)),
-    "benign": (("2", "3"), (220, 23)),
-    "malignant": (("4a", "4b", "4c", "5", "6"), (13, 8, 22, 49, 8)),
-}
-
 #: Share of the breasts without a malignant lesion that have a benign one.
 BENIGN_SHARE = 0.4
+
+#: BI-RADS categories by kind of breast (4a, 4b, 4c written out). Together they have the shares
+#: of the 410 INbreast films: 67, 220, 23, 43, 49, 8 from 1 to 6; four in ten of the 310 films
+#: below category 4 are from breasts with a benign lesion, and only those can have category 3.
+BIRADS = {
+    "negative": (("1", "2"), (67, 119)),
+    "benign": (("2", "3"), (101, 23)),
+    "malignant": (("4a", "4b", "4c", "5", "6"), (13, 8, 22, 49, 8)),
+}
 
 
 def make_mammograms(
@@ -787,7 +767,7 @@ def make_mammograms(
     size: tuple[int, int] = (384, 256),
     breasts: Literal[1, 2] = 1,
     link: Link = "official",
-    noise: float = 2.0,
+    noise: float = 1.2,
     lesion_scale: float = 1.0,
     contrast: float = 1.0,
 ) -> Phantom:
@@ -835,22 +815,18 @@ def make_mammograms(
     _check_integers(n_patients=(n_patients, 1, None), seed=(seed, 0, None), breasts=(breasts, 1, 2))
     _check_size(size)
     _check_link(link)
-    _check_floats(
-        prevalence=(prevalence, 0.0, 1.0),
-        noise=(noise, 0.0, 64.0),
-        lesion_scale=(lesion_scale, 0.25, 1.5),
-        contrast=(contrast, 0.01, 2.0),
-    )
+    _check_floats(prevalence=(prevalence, 0.0, 1.0))
+    _check_domain(noise, lesion_scale, contrast)
     images, masks, margins, rows = [], [], [], []
     for patient in range(n_patients):
         tissue, found = draw_findings(patient, prevalence, breasts, seed, link)
         for number, (side, lesions, birads) in enumerate(found):
             rng = generator(seed, patient, 4, number)
             for film in draw_films(tissue, side, lesions, size, rng, lesion_scale, contrast):
-                images.append(film.to_uint8(noise, rng))
+                images.append(film.expose(noise, rng))
                 masks.append(np.any([*film.masks, np.zeros(size, bool)], axis=0))
                 margins.append(np.any([*film.margins, np.zeros(size, bool)], axis=0))
-                rows.append(_film_row(patient, tissue, side, film, lesions, birads))
+                rows.append(_film_row(patient, tissue, side, film, birads))
     return _phantom(images, masks, margins, rows)
 
 
@@ -875,28 +851,25 @@ def draw_findings(
     return tissue, sorted(found, key=lambda breast: breast[0])
 
 
-def _film_row(
-    patient: int, tissue: Tissue, side: str, film: Film, lesions: list[Lesion], birads: str
-) -> dict[str, Any]:
+def _film_row(patient: int, tissue: Tissue, side: str, film: Film, birads: str) -> dict[str, Any]:
     """Metadata of a film."""
-    words = [
-        {
-            "label": lesion.label,
-            "pathology": lesion.pathology,
-            "mass_shape": lesion.shape,
-            "mass_margins": lesion.margins,
-            **truth,
-        }
-        for lesion, truth in zip(lesions, film.truth, strict=True)
-    ]
     return {
         "patient_id": f"P_{patient + 1:05d}",
         "laterality": side,
         "view": film.view,
-        "label": max([0, *(lesion.label for lesion in lesions)]),
+        "label": max([0, *(lesion.label for lesion in film.lesions)]),
         "birads": birads,
         "breast_density": tissue.density,
-        "lesions": words,
+        "lesions": [
+            {
+                "label": lesion.label,
+                "pathology": lesion.pathology,
+                "mass_shape": lesion.shape,
+                "mass_margins": lesion.margins,
+                **truth,
+            }
+            for lesion, truth in zip(film.lesions, film.truth, strict=True)
+        ],
     }
 
 
@@ -906,25 +879,18 @@ class Film:
 
     view: str
     image: Array  # float32, 0 (black) to 1 (white)
+    lesions: list[Lesion]  # those that it shows; masks, margins and truth in their order
     masks: list[Array]
     margins: list[Array]
     truth: list[dict[str, float]]
 
-    def to_uint8(self, noise: float, rng: np.random.Generator) -> Array:
-        """Return gray levels from 0 to 255, with noise of the given deviation where exposed."""
-        return _to_uint8(self.noisy(noise, rng) * 255)
-
-    def to_uint16(self, noise: float, rng: np.random.Generator, bits: int = 16) -> Array:
-        """Return gray levels from 0 to 2**bits - 1."""
-        top = 2**bits - 1
-        return np.clip(np.rint(self.noisy(noise, rng) * top), 0, top).astype(np.uint16)
-
-    def noisy(self, noise: float, rng: np.random.Generator) -> Array:
-        """Return the picture with noise (gray levels of 256), less in the black."""
+    def expose(self, noise: float, rng: np.random.Generator, bits: int = 8) -> Array:
+        """Return gray levels of some bits, with noise (in levels of 256), less in the black."""
         grain = rng.standard_normal(self.image.shape, dtype=np.float32)
-        return self.image + np.float32(noise / 255) * grain * (
-            0.15 + np.minimum(3 * self.image, 0.85)
-        )
+        grain *= np.float32(noise / 255) * (0.15 + np.minimum(3 * self.image, 0.85))
+        top = 2**bits - 1
+        levels = np.clip(np.rint((self.image + grain) * top), 0, top)
+        return levels.astype(np.uint8 if bits == 8 else np.uint16)
 
 
 def draw_films(
@@ -936,34 +902,10 @@ def draw_films(
     lesion_scale: float = 1.0,
     contrast: float = 1.0,
 ) -> list[Film]:
-    """Draw the views CC and MLO of a breast with its lesions.
-
-    Parameters
-    ----------
-    tissue : Tissue
-        Style of the patient's breasts.
-    side : {"LEFT", "RIGHT"}
-        The chest wall of a left breast is at the left edge.
-    lesions : list of Lesion
-        What the breast holds, in this order in the result.
-    size : tuple of int
-        Height and width in pixels.
-    rng : Generator
-        Source of the breast's outline, its texture and the positions.
-    lesion_scale, contrast : float
-        Factors on radius and contrast of the lesions.
-
-    Returns
-    -------
-    list of Film
-        Views CC and MLO.
-    """
-    from scipy import fft
-
+    """Draw the views CC and MLO of a breast (height, width in pixels) with its lesions."""
     height, width = size
-    longest = max(size)
-    shared = _noise(fft.next_fast_len(longest + longest // 4, real=True), rng)
-    semi_axes = np.array([rng.uniform(0.62, 0.82) * width, rng.uniform(0.34, 0.42) * height])
+    shared = _noise(size, rng)
+    semi_axes = rng.uniform(0.62, 0.82) * width, rng.uniform(0.34, 0.42) * height
     number = max(1, len(lesions))
     places = [
         # distance from the chest wall, height in the breast, radius: lesions do not overlap
@@ -977,11 +919,13 @@ def draw_films(
     films = []
     for view in VIEWS:
         image, skin, center = _draw_breast(tissue, view, size, semi_axes, shared, rng)
-        film = Film(view, image, [], [], [])
+        film = Film(view, image, [], [], [], [])
         for lesion, (depth, level, radius) in zip(lesions, places, strict=True):
             depth, level = depth + rng.normal(0, 0.02), level * rng.choice([0.6, 0.8, 1.0])
             x, y = depth * semi_axes[0], center + level * semi_axes[1] * np.sqrt(1 - depth**2)
-            _place(film, lesion, Projection.draw(rng), float(x), float(y), radius, contrast, skin)
+            look = Look.draw(x, y, radius, rng)
+            if view in lesion.views:
+                _place(film, lesion, look, contrast, skin)
         films.append(_finish(film, side, rng))
     return films
 
@@ -990,7 +934,7 @@ def _draw_breast(
     tissue: Tissue,
     view: str,
     size: tuple[int, int],
-    semi_axes: Array,
+    semi_axes: tuple[float, float],
     shared: Array,
     rng: np.random.Generator,
 ) -> tuple[Array, Array, float]:
@@ -1001,65 +945,53 @@ def _draw_breast(
     y = (np.arange(height, dtype=np.float32)[:, None] - center) / semi_axes[1]
     sag = 1 + 0.15 * np.tanh(2 * y) * (view == "MLO")
     depth = 1 - np.sqrt((x / sag) ** 2 + np.abs(y) ** 2.2)
-    depth = np.maximum(depth, 0.06 * np.exp(-(((x - 0.95) / 0.05) ** 2) - (y / 0.05) ** 2))
-    skin = np.clip(depth / 0.16, 0, 1).astype(np.float32) ** 0.6
+    nipple = 0.06 * np.exp(-(((x - 0.95) / 0.05) ** 2)) * np.exp(-((y / 0.05) ** 2))
+    skin = np.sqrt(np.clip(np.maximum(depth, nipple) / 0.16, 0, 1))
     fibers = replace(tissue, angle=float(rng.normal(0, 0.15)), ramp=0.0)
-    texture = _texture(fibers, shared, _noise(len(shared), rng), size)
+    texture = _texture(fibers, shared, _noise(size, rng), size)
     texture = texture + 1.5 * _draw_lines(fibers, size, rng)
-    gland = np.exp(-(((x - 0.45) / 0.42) ** 4) - (y / 0.75) ** 4)
+    gland = np.exp(-np.square(((x - 0.45) / 0.42) ** 2)) * np.exp(-np.square((y / 0.75) ** 2))
     share = 1 / (1 + np.exp(-1.6 * texture - 0.9 * (tissue.density - 2.8)))
     image = 0.20 + 0.035 * texture + 0.38 * gland * share
     if view == "MLO":
         top, reach = rng.uniform(0.34, 0.46) * width, rng.uniform(0.5, 0.65) * height
-        rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
-        edge = (top * (1 - rows / reach) - columns) / (0.012 * width)
+        rows, columns = (np.arange(side, dtype=np.float32) for side in size)
+        edge = (top * (1 - rows[:, None] / reach) - columns[None, :]) / (0.012 * width)
         muscle = 1 / (1 + np.exp(-np.clip(edge, -30, 30)))
         image = image * (1 - muscle) + (0.62 + 0.02 * texture) * muscle
         skin = np.maximum(skin, muscle)
-    return (image * skin).astype(np.float32), skin.astype(np.float32), float(center)
+    return image * skin, skin, center
 
 
-def _place(
-    film: Film,
-    lesion: Lesion,
-    projection: Projection,
-    x: float,
-    y: float,
-    radius: float,
-    contrast: float,
-    skin: Array,
-) -> None:
+def _place(film: Film, lesion: Lesion, look: Look, contrast: float, skin: Array) -> None:
     """Add a lesion to a film."""
     height, width = film.image.shape
-    reach = int(np.ceil(4 * radius))
-    top, left = max(0, int(y) - reach), max(0, int(x) - reach)
-    window = (slice(top, min(height, int(y) + reach)), slice(left, min(width, int(x) + reach)))
+    x, y, reach = int(look.x), int(look.y), int(np.ceil(4 * look.radius))
+    top, left = max(0, y - reach), max(0, x - reach)
+    window = (slice(top, min(height, y + reach)), slice(left, min(width, x + reach)))
     patch = film.image[window]
     draw = _render_calcifications if lesion.kind == "calcification" else _render
-    body, inside, edge = draw(lesion, projection, patch.shape, x - left, y - top, radius)
+    near = replace(look, x=look.x - left, y=look.y - top)
+    body, inside, edge = draw(lesion, near, patch.shape)
     body = body / (body[inside].mean() - body[~inside].mean())
     strength = 0.12 * (0.55 + 0.16 * lesion.subtlety) * contrast
     patch += np.float32(strength) * body * skin[window]
     for maps, part in ((film.masks, inside), (film.margins, edge)):
         maps.append(np.zeros(film.image.shape, bool))
         maps[-1][window] = part
-    film.truth.append({"x": x, "y": y, "radius": radius, "contrast": 255 * strength})
+    film.lesions.append(lesion)
+    film.truth.append({"x": look.x, "y": look.y, "radius": look.radius, "contrast": 255 * strength})
 
 
 def _render_calcifications(
-    lesion: Lesion,
-    projection: Projection,
-    shape: tuple[int, int],
-    x: float,
-    y: float,
-    radius: float,
+    lesion: Lesion, look: Look, shape: tuple[int, int]
 ) -> tuple[Array, Array, Array]:
     """Draw a cluster of bright specks: as :func:`_render`, the specks being the margin map."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
-    mask = np.hypot(columns - x, rows - y) < radius
+    mask = np.hypot(columns - look.x, rows - look.y) < look.radius
     specks = np.zeros(shape, np.float32)
-    spots = lesion.spicules[:, :2] @ projection.matrix.T * 0.6 * radius + np.array([x, y])
-    for spot, size in zip(spots, lesion.spicules[:, 2] * radius, strict=True):
+    spots = lesion.spicules[:, :2] @ look.matrix.T * 0.6 * look.radius + (look.x, look.y)
+    for spot, size in zip(spots, lesion.spicules[:, 2] * look.radius, strict=True):
         squared = (columns - spot[0]) ** 2 + (rows - spot[1]) ** 2
         specks += np.exp(-squared / (2 * max(size, 0.5) ** 2)).astype(np.float32)
     specks *= mask
@@ -1082,12 +1014,12 @@ def _finish(film: Film, side: str, rng: np.random.Generator) -> Film:
     image = np.maximum(image, canvas * gray)
     if not flip:
         return replace(film, image=image)
-    return Film(
-        film.view,
-        image,
-        [mask[:, ::-1] for mask in film.masks],
-        [margin[:, ::-1] for margin in film.margins],
-        [{**truth, "x": width - 1 - truth["x"]} for truth in film.truth],
+    return replace(
+        film,
+        image=image,
+        masks=[mask[:, ::-1] for mask in film.masks],
+        margins=[margin[:, ::-1] for margin in film.margins],
+        truth=[{**truth, "x": width - 1 - truth["x"]} for truth in film.truth],
     )
 
 
@@ -1132,6 +1064,8 @@ def write_cbis_ddsm(
         a few pixels larger or smaller than their film, file numbers from 0 or 1, both labels
         in one image (first patient), a lesion whose label changes between the views (second
         patient), a patient of the other official set among the calcifications.
+
+        With or without them three in ten masses are seen in one view only, as in the tables.
 
     Raises
     ------
@@ -1186,7 +1120,8 @@ def write_inbreast(
     table : {"csv", "xls"}
         ``INbreast.csv`` with semicolons, or ``INbreast.xls`` (Excel 2, which xlrd reads).
     quirks : bool
-        Whether the first film has view ``FB`` and the table two footer rows. The categories
+        Whether the first film has view ``FB``, the first benign mass category 3, and the
+        table two footer rows. The categories
         4a, 4b, 4c, the column ``Mass `` with its trailing space and ``ML`` in the file names
         are always there.
 
@@ -1236,6 +1171,14 @@ def _check_floats(**limits: tuple[Any, float, float]) -> None:
     for name, (value, low, high) in limits.items():
         if not isinstance(value, (int, float, np.number)) or not low <= value <= high:
             raise ValueError(f"{name} is {value!r}; it must be a number from {low} to {high}.")
+
+
+def _check_domain(noise: float, lesion_scale: float, contrast: float) -> None:
+    _check_floats(
+        noise=(noise, 0.0, 64.0),
+        lesion_scale=(lesion_scale, 0.25, 1.5),
+        contrast=(contrast, 0.01, 2.0),
+    )
 
 
 def _check_size(size: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mammocourse.phantom import (
+    VIEWS,
     Film,
     Lesion,
     Link,
@@ -35,7 +36,10 @@ from mammocourse.phantom import (
 
 Array = np.ndarray
 
-NOISE = 2.0  # deviation of the noise of written films, gray levels of 256
+#: Share of the 1,005 lesions of the official mass tables that one view alone shows (314).
+ONE_VIEW = 0.312
+
+NOISE = 1.2  # deviation of the noise of written films, gray levels of 256
 
 
 # --- folders and files
@@ -188,7 +192,7 @@ class Patient:
     tissue: Tissue
     breasts: dict[str, list[Lesion]]
     changing: bool  # whether the label of the first lesion changes between the views
-    path: tuple[int, ...]  # of the patient's random generator
+    path: tuple[int, ...]  # seed and path of the patient's random generators
 
 
 def draw_calcification(label: int, rng: np.random.Generator) -> Lesion:
@@ -212,9 +216,15 @@ def draw_mass_patient(index: int, seed: int, link: Link, quirks: bool) -> Patien
     tissue, split, lesions = draw_patient(index, seed, link)
     rng = generator(seed, index, 5)
     sides = ["LEFT" if rng.random() < 0.5 else "RIGHT" for _ in lesions]
+    single = [VIEWS[rng.integers(2)] if rng.random() < ONE_VIEW else "" for _ in lesions]
     if quirks and index == 0:
         lesions = [draw_lesion(label, link, rng) for label in (0, 1)]
         sides = ["LEFT", "LEFT"]
+    elif not (quirks and index == 1):
+        lesions = [
+            replace(lesion, views=(view,)) if view else lesion
+            for lesion, view in zip(lesions, single, strict=True)
+        ]
     breasts: dict[str, list[Lesion]] = {}
     for side, lesion in zip(sides, lesions, strict=True):
         breasts.setdefault(side, []).append(lesion)
@@ -289,17 +299,20 @@ def patient_items(
     for number, (side, lesions) in enumerate(patient.breasts.items()):
         rng = generator(seed, *path, number)
         for film in draw_films(patient.tissue, side, lesions, size, rng):
+            if not film.lesions:
+                continue
             folder = f"{prefix}_{side}_{film.view}"
-            picture = film.to_uint16(NOISE, rng)
+            picture = film.expose(NOISE, rng, bits=16)
             described = not (quirks and rng.random() < 0.15)
             full = Item(
                 "full", folder, make_uid(seed, folder), 0, picture, described, side, film.view
             )
             items, rows = [full], []
-            for index, lesion in enumerate(lesions):
-                pair = lesion_items(full, film, index, seed, rng, quirks)
-                row = table_row(patient, lesion, index, full, pair)
-                if patient.changing and film.view == "MLO" and number == 0 and index == 0:
+            for index, lesion in enumerate(film.lesions):
+                abnormality = 1 + lesions.index(lesion)
+                pair = lesion_items(full, film, index, abnormality, seed, rng, quirks)
+                row = table_row(patient, lesion, abnormality, full, pair)
+                if patient.changing and film.view == "MLO" and number == 0 and abnormality == 1:
                     row["pathology"] = "BENIGN" if lesion.label else "MALIGNANT"
                 rows.append(row)
                 items += pair
@@ -307,10 +320,16 @@ def patient_items(
 
 
 def lesion_items(
-    full: Item, film: Film, index: int, seed: int, rng: np.random.Generator, quirks: bool
+    full: Item,
+    film: Film,
+    index: int,
+    abnormality: int,
+    seed: int,
+    rng: np.random.Generator,
+    quirks: bool,
 ) -> list[Item]:
     """Cut the crop of a lesion, and make its mask; return them in this order."""
-    folder = f"{full.folder}_{index + 1}"
+    folder = f"{full.folder}_{abnormality}"
     shared = quirks and rng.random() < 0.9
     order = (0, 1) if not shared else (1, 0) if rng.random() < 0.5 else (0, 1)
     described = not (quirks and rng.random() < 0.15)
@@ -327,7 +346,7 @@ def lesion_items(
 
 
 def table_row(
-    patient: Patient, lesion: Lesion, index: int, full: Item, pair: list[Item]
+    patient: Patient, lesion: Lesion, abnormality: int, full: Item, pair: list[Item]
 ) -> dict[str, Any]:
     """Row of the official table, with the names of the mass tables."""
     paths = [
@@ -339,7 +358,14 @@ def table_row(
         )
     ]
     values = [
-        *(patient.identity, patient.tissue.density, full.side, full.view, index + 1, patient.kind),
+        *(
+            patient.identity,
+            patient.tissue.density,
+            full.side,
+            full.view,
+            abnormality,
+            patient.kind,
+        ),
         *(lesion.shape, lesion.margins, lesion.assessment, lesion.pathology, lesion.subtlety),
         *paths,
     ]
@@ -505,6 +531,13 @@ def write_inbreast_tree(
             token = hashlib.sha256(key.encode()).hexdigest()[:16]
             tissue, found = draw_findings(index, prevalence, breasts, seed, link)
             for side, lesions, birads in found:
+                if (
+                    quirks
+                    and birads == "2"
+                    and lesions
+                    and not any(r["Bi-Rads"] == 3 for r in rows)
+                ):
+                    birads = "3"
                 for film in draw_films(tissue, side, lesions, size, rng):
                     number = 20_000_000 + 29 * (len(rows) + 1)
                     row = inbreast_row(number, side, film.view, tissue, lesions, birads)
@@ -520,7 +553,7 @@ def write_inbreast_tree(
                         "PatientID": "removed",
                         "PatientName": "removed",
                     }
-                    picture = film.to_uint16(NOISE, rng, bits=14)
+                    picture = film.expose(NOISE, rng, bits=14)
                     write_dicom(folder / "AllDICOMs" / name, picture, tags, bits_stored=14)
                     rows.append(row)
         write_inbreast_table(folder, rows, table, quirks)

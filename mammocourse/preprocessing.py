@@ -81,14 +81,10 @@ def to_uint8(image: np.ndarray, window: Window = None) -> np.ndarray:
     _check_gray(image)
     if window is None:
         window = (0, np.iinfo(image.dtype).max)
-    elif window == "image":
+    elif isinstance(window, str) and window == "image":
         window = (int(image.min()), max(int(image.max()), int(image.min()) + 1))
-    try:
-        low, high = map(float, window)
-        increasing = low < high
-    except (TypeError, ValueError):
-        increasing = False
-    if not increasing:
+    low, high = _pair(window, float)
+    if not low < high:
         raise ValueError(
             f"window is {window!r}; it must be two increasing gray levels (low, high), "
             "'image', or None for the whole range of the type."
@@ -233,7 +229,7 @@ def resize_image(
     Parameters
     ----------
     image : ndarray of shape (height, width) or (height, width, channels)
-        uint8, uint16, float32 or float64.
+        uint8, uint16, float32 or float64; at most 4 channels.
     size : int or (int, int)
         (height, width) of the result in pixels; an integer makes a square.
     interpolation : {"area", "nearest", "bilinear", "bicubic"}
@@ -258,14 +254,15 @@ def resize_image(
     The flag is passed by keyword. In ``cv2.resize(image, size, cv2.INTER_AREA)``
     the third argument is the output array, and the result is bilinear.
     """
-    if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+    kind = _kind(image)
+    if kind not in (np.uint8, np.uint16, np.float32, np.float64):
         raise TypeError(
-            f"image is of type {image.dtype}; it must be uint8, uint16, float32 or float64."
+            f"image is of type {kind}; it must be an array of uint8, uint16, float32 or float64."
         )
-    if image.ndim not in (2, 3) or image.size == 0:
+    if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] > 4):
         raise ValueError(
             f"image has the shape {image.shape}; it must be (height, width) or "
-            "(height, width, channels) and not empty."
+            "(height, width, channels) with 1 to 4 channels, and not empty."
         )
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
@@ -379,18 +376,16 @@ def average_rotations(predict: Callable[[np.ndarray], Any], images: np.ndarray) 
     Raises
     ------
     ValueError
-        If ``predict`` does not return one row per image.
+        If the images are not square, or ``predict`` does not return one row per image.
     """
-    total: Any = 0.0
-    for turns in range(4):
-        logits = np.asarray(predict(np.ascontiguousarray(np.rot90(images, turns, axes=(1, 2)))))
-        if logits.shape[:1] != (len(images),):
-            raise ValueError(
-                f"predict returned the shape {logits.shape} for {len(images)} images; "
-                "it must return one row per image."
-            )
-        total = total + logits
-    return total / 4
+    turned = rotate_right_angles(images)
+    logits = np.asarray(predict(turned))
+    if logits.shape[:1] != (len(turned),):
+        raise ValueError(
+            f"predict returned the shape {logits.shape} for {len(turned)} images; "
+            "it must return one row per image."
+        )
+    return logits.reshape(-1, 4, *logits.shape[1:]).mean(axis=1)
 
 
 def find_breast(image: np.ndarray) -> tuple[slice, slice]:
@@ -537,7 +532,7 @@ def make_dataset(
     shuffle : bool
         Whether each epoch has a new random order.
     seed : int
-        Seed of that order.
+        Seed of that order, not negative.
     normalization : callable or None
         None: gray levels from 0 to 255 are divided by 255. A callable gets the
         batch with levels from 0 to 255 instead, for instance
@@ -555,7 +550,9 @@ def make_dataset(
     Raises
     ------
     FileNotFoundError
-        If an image file is missing; the message names it.
+        If an image file is missing; the message names it and its row.
+    FileExistsError
+        If ``cache_dir`` is a file.
     TypeError, ValueError
         If another argument is not as described. A file that cannot be read raises
         when its batch is made; the message names it.
@@ -577,11 +574,16 @@ def make_dataset(
         raise ValueError(f"image_size is {image_size!r}; augment='rotations' needs square images.")
     if augment is not None and turns == 1 and not callable(augment):
         raise ValueError(f"augment is {augment!r}; it must be a callable, 'rotations' or None.")
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; it must be an integer of at least 1.")
-    settings = {"size": (height, width), **preprocessing}
+    for name, number, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if not isinstance(number, (int, np.integer)) or number < least:
+            raise ValueError(f"{name} is {number!r}; it must be an integer of at least {least}.")
+    if normalization is not None and not callable(normalization):
+        raise ValueError(f"normalization is {normalization!r}; it must be a callable or None.")
+    settings = dict(size=(height, width), **preprocessing)
     preprocess_image(np.eye(8, dtype=np.uint8), **settings)  # a wrong setting raises now
-    folder = None if cache_dir is None else Path(cache_dir)
+    folder = None if cache_dir is None else Path(cache_dir).absolute()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
 
     def gather(numbers: np.ndarray) -> np.ndarray:
         files, places = np.unique(numbers // turns, return_inverse=True)  # read each once
@@ -659,22 +661,37 @@ def _check_frame(frame: pd.DataFrame) -> tuple[list[Path], np.ndarray]:
             )
     if len(frame) == 0:
         raise ValueError("the frame has no rows; a dataset needs at least one.")
-    paths = [Path(path) for path in frame["image_path"]]
-    missing = [path for path in paths if not path.is_file()]
+    for row, path in enumerate(frame["image_path"]):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f"'image_path' is {path!r} in row {row} (from 0); it must be a path.")
+    paths = [Path(path).absolute() for path in frame["image_path"]]
+    missing = [row for row, path in enumerate(paths) if not path.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(paths)} image files are missing, first {missing[0]}. "
-            "Check the folder that the frame was read from."
+            f"{len(missing)} of {len(paths)} image files are missing, first {paths[missing[0]]} "
+            f"in row {missing[0]} (from 0). Check the folder that the frame was read from."
         )
     if frame["label"].isna().any():
         raise ValueError("the column 'label' has empty values; every image needs a label.")
-    return paths, frame["label"].to_numpy().astype(np.int32)
+    labels = frame["label"].to_numpy()
+    try:
+        whole = labels.astype(np.int32)
+    except ValueError:
+        whole = None
+    if whole is None or (whole != labels).any():
+        raise ValueError("the column 'label' holds other values than integers such as 0 and 1.")
+    return paths, whole
+
+
+def _kind(image: Any) -> Any:
+    """Type of the elements of an array; of anything else its own."""
+    return image.dtype if isinstance(image, np.ndarray) else type(image).__name__
 
 
 def _check_gray(image: np.ndarray) -> None:
     """Raise unless the image is a gray one of 8 or 16 bits."""
-    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+    kind = _kind(image)
+    if kind not in (np.uint8, np.uint16):
         raise TypeError(
             f"image is of type {kind}; it must be an array of uint8 or uint16 gray levels. "
             "Apply this step before normalize()."
@@ -705,11 +722,16 @@ def _check_size(size: Size) -> tuple[int, int]:
 
 def _check_pair(value: Any, name: str, meaning: str) -> tuple[int, int]:
     """Return two integers of at least 1, or raise."""
-    try:
-        first, second = (int(number) for number in value)
-        whole = (first, second) == tuple(value) and min(first, second) >= 1
-    except (TypeError, ValueError):
-        whole = False
-    if not whole:
+    pair = _pair(value, int)
+    if min(pair) < 1 or pair != tuple(value):
         raise ValueError(f"{name} is {value!r}; it must be in {meaning}, each at least 1.")
+    return pair
+
+
+def _pair(value: Any, kind: type) -> tuple[Any, Any]:
+    """Return two numbers; (0, 0) where there are not two."""
+    try:
+        first, second = (kind(number) for number in value if not isinstance(number, str))
+    except (TypeError, ValueError, OverflowError):
+        return 0, 0
     return first, second

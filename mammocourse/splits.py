@@ -208,7 +208,7 @@ def check_group_leakage(*frames: pd.DataFrame, group: str = "patient_id") -> Non
     Parameters
     ----------
     *frames : DataFrame
-        Two or more parts of a split, each with the column ``group``.
+        Two or more parts of a split, each with the column ``group``; a part may be empty.
     group : str
         Column that must not be shared, for instance "patient_id" or "lesion_id".
 
@@ -222,7 +222,7 @@ def check_group_leakage(*frames: pd.DataFrame, group: str = "patient_id") -> Non
     if len(frames) < 2:
         raise ValueError(f"{len(frames)} frame(s) given; a leak needs at least two to compare.")
     for frame in frames:
-        _require(frame, group)
+        _require(frame, group, empty=True)
     found = []
     for (i, first), (j, second) in combinations(enumerate(frames), 2):
         shared = sorted(set(first[group]) & set(second[group]), key=str)
@@ -325,7 +325,10 @@ def measure_leakage(
 
 def _check(frame: pd.DataFrame, fractions: Sequence[float], seed: int) -> np.ndarray:
     """Return the three fractions as an array; raise if they, the seed or the labels are wrong."""
-    shares = np.asarray(fractions, dtype=float)
+    try:
+        shares = np.asarray(fractions, dtype=float)
+    except (TypeError, ValueError):
+        shares = np.array(np.nan)
     if shares.shape != (3,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-9:
         raise ValueError(
             f"fractions is {fractions!r}; it must be three shares (train, val, test) that are "
@@ -373,9 +376,9 @@ def _check_classes(
                 )
 
 
-def _require(frame: pd.DataFrame, *columns: str) -> None:
-    """Raise if a column is missing or has missing values, or the frame is empty."""
-    if len(frame) == 0:
+def _require(frame: pd.DataFrame, *columns: str, empty: bool = False) -> None:
+    """Raise if a column is missing or has missing values, or the frame is (wrongly) empty."""
+    if len(frame) == 0 and not empty:
         raise ValueError("the frame has no rows; it must hold at least one.")
     for column in columns:
         if column not in frame:

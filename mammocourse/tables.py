@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-__all__ = ["DatasetError", "Problem", "Report", "check_file", "inside", "read_table"]
+__all__ = ["DatasetError", "Problem", "Report", "check_file", "inside", "on_disk", "read_table"]
 
 MAX_TABLE_BYTES = 64 * 2**20
 """Largest table that is read: the real ones stay below 10 MB."""
 
 SHOWN = 10
-"""Problems that a message lists before it only counts them."""
+"""Problems that a message spells out before it only says where the others are."""
 
 
 class Problem(NamedTuple):
@@ -54,8 +55,14 @@ class Problem(NamedTuple):
 
 def _listed(problems: Sequence[Problem]) -> str:
     lines = [f"  - {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  ... and {len(problems) - SHOWN:,} more")
+    others: dict[str, list[int | None]] = {}
+    for problem in problems[SHOWN:]:
+        others.setdefault(problem.file, []).append(problem.row)
+    if others:
+        lines.append(f"  ... and {len(problems) - SHOWN:,} more:")
+    for file, rows in others.items():
+        named = ", ".join(dict.fromkeys(str(row) for row in rows if row is not None))
+        lines.append(f"    {file}" + (f", line(s) {named}" if named else ""))
     return "\n".join(lines)
 
 
@@ -67,14 +74,14 @@ class DatasetError(ValueError):
     message : str
         One sentence: what failed and what to do.
     problems : iterable of Problem
-        The offending files and rows; the message shows the first ten.
+        The offending files and rows; the message explains the first ten and names all.
     missing : bool
         Whether a file is missing, as opposed to damaged.
 
     Attributes
     ----------
     problems : list of Problem
-        All of them.
+        All of them, in full.
     missing : bool
         As given.
     """
@@ -102,7 +109,7 @@ class Report:
     notes : dict of int
         How often a known quirk was met and handled, by its description.
     n_rows, n_sound : int
-        Rows in the tables, and rows returned.
+        Rows in the tables, and how many of them are sound.
     """
 
     n_rows: int = 0
@@ -122,6 +129,8 @@ class Report:
         lines += [f"  {quirk}: {count:,}" for quirk, count in self.notes.items()]
         return "\n".join([*lines, *filter(None, [_listed(self.problems)])])
 
+    __repr__ = __str__  # a notebook shows what print would
+
     def __deepcopy__(self, memo: object) -> Report:
         """Return itself: pandas copies a frame's attrs at every operation."""
         return self
@@ -134,6 +143,21 @@ class Report:
                 'rows and lists the others in frame.attrs["report"].',
                 self.problems,
             )
+
+
+def on_disk(path: str | Path) -> Path:
+    """Return the absolute path of what a user named: ``~`` expanded, links followed.
+
+    Raises
+    ------
+    DatasetError
+        If the links run in a circle, the user after ``~`` is unknown, or the name
+        is none.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DatasetError(f"{str(path)!r} is no path on this computer ({error}).") from error
 
 
 def check_file(path: Path, max_bytes: int, *, links: bool = False) -> int:
@@ -156,7 +180,8 @@ def check_file(path: Path, max_bytes: int, *, links: bool = False) -> int:
     Raises
     ------
     DatasetError
-        If it is missing, a symbolic link, a folder, a device, empty or too large.
+        If it is missing, a symbolic link, a folder, a device, empty, too large or not
+        readable.
     """
     try:
         status = path.stat() if links else path.lstat()
@@ -172,6 +197,8 @@ def check_file(path: Path, max_bytes: int, *, links: bool = False) -> int:
         )
     if not stat.S_ISREG(status.st_mode):
         raise DatasetError(f"{path} is not an ordinary file. Put the data file itself there.")
+    if not os.access(path, os.R_OK):
+        raise DatasetError(f"{path} cannot be read (permission denied). Change its permissions.")
     if status.st_size == 0:
         raise DatasetError(f"{path} is empty. Copy or download the file again.")
     if status.st_size > max_bytes:
@@ -298,7 +325,7 @@ def read_table(
     if not records:
         raise DatasetError(f"{path} has no header line. Restore the original table.")
     header = [" ".join(name.lower().replace("_", " ").split()) for name in records[0]]
-    _check_header(path, header, columns)
+    check_header(path, header, columns)
     sound = [len(record) == len(header) for record in records]
     report.problems += [
         Problem(
@@ -316,7 +343,8 @@ def read_table(
     return frame
 
 
-def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+def check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse a table that lacks one of the columns or has it twice."""
     missing = [name for name in columns if name not in header]
     if missing:
         raise DatasetError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from mammocourse.datasets import (
     read_cbis_ddsm,
     read_cbis_tables,
     read_dicom_folder,
+    read_inbreast,
 )
 from mammocourse.images import MAX_PIXELS
+from mammocourse.tables import Problem
 from trees import LESIONS, Lesion, write_dicom, write_kaggle, write_tables, write_tcia
 
 WRITERS = {"kaggle": write_kaggle, "tcia": write_tcia}
@@ -148,6 +152,52 @@ def test_a_row_that_stands_twice_is_an_error(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 1
 
 
+@pytest.mark.parametrize("part", ["full", "crop", "mask"])
+def test_a_path_to_another_lesion_or_set_is_an_error(tmp_path: Path, part: str) -> None:
+    path = write_tables(tmp_path) / "mass_case_description_train_set.csv"
+    right = LESIONS[3].table_path(part)
+    for wrong in (right.replace("Training", "Test"), right.replace("_CC", "_CC_9", 1)):
+        path.write_text(path.read_text().replace(right, wrong))
+        assert 8 in [problem.row for problem in read_unsound(tmp_path)]
+        write_tables(tmp_path)
+
+
+def read_unsound(folder: Path) -> list[Problem]:
+    with pytest.raises(DatasetError, match="of another lesion or set") as caught:
+        read_cbis_tables(folder)
+    return caught.value.problems
+
+
+def test_tables_whose_names_are_exchanged_are_an_error(tmp_path: Path) -> None:
+    train, test = (tmp_path / f"mass_case_description_{name}_set.csv" for name in ("train", "test"))
+    write_tables(tmp_path)
+    train.rename(tmp_path / "kept")
+    test.rename(train)
+    (tmp_path / "kept").rename(test)
+    assert len(read_unsound(tmp_path)) == 5
+
+
+def test_tables_without_a_row_give_an_empty_frame(tmp_path: Path) -> None:
+    write_kaggle(tmp_path)
+    for path in (tmp_path / "csv").glob("mass_*.csv"):
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    frame = read_cbis_ddsm(tmp_path)
+    assert frame.empty
+    assert set(CONTRACT) <= set(frame.columns)
+    assert audit_cbis_ddsm(tmp_path).n_rows == 0
+
+
+def test_the_error_names_every_row(tmp_path: Path) -> None:
+    lesions = tuple(Lesion(f"P_{number:05d}") for number in range(1, 31))
+    path = write_tables(tmp_path, lesions) / "mass_case_description_train_set.csv"
+    path.write_text(path.read_text().replace("MALIGNANT", "UNKNOWN"))
+    with pytest.raises(DatasetError) as caught:
+        read_cbis_tables(tmp_path)
+    lines = [2 * number for number in range(1, 31)]
+    assert [problem.row for problem in caught.value.problems] == lines
+    assert set(map(str, lines)) <= set(re.findall(r"\d+", str(caught.value)))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -236,6 +286,15 @@ def test_without_description_and_bit_depth_the_size_decides(tmp_path: Path) -> N
     check_images(read_cbis_ddsm(tmp_path), lesions)
 
 
+def test_of_two_8_bit_images_without_description_the_larger_is_the_mask(tmp_path: Path) -> None:
+    lesions = (Lesion(undescribed=("crop", "mask")), LESIONS[4])
+    path = write_kaggle(tmp_path, lesions) / "csv" / "dicom_info.csv"
+    path.write_text(path.read_text().replace(",16,48,", ",8,48,"))
+    frame = read_cbis_ddsm(tmp_path)
+    check_images(frame, lesions)
+    assert "crop and mask described wrongly" not in frame.attrs["report"].notes
+
+
 def test_a_damaged_film_costs_every_lesion_on_it(
     tmp_path: Path, write: Callable[..., Path]
 ) -> None:
@@ -254,7 +313,7 @@ def test_quirks_are_counted_in_the_report(tmp_path: Path, write: Callable[..., P
     report = read_cbis_ddsm(write(tmp_path, lesions)).attrs["report"]
     assert report.notes["crop and mask swapped in the table"] == 1
     assert report.notes["images without a description"] == 1
-    assert "2 of 2 rows are sound" in str(report)
+    assert "2 of 2 rows are sound" in repr(report) == str(report)
 
 
 def test_file_numbers_may_begin_at_1(tmp_path: Path) -> None:
@@ -272,8 +331,80 @@ def test_a_film_with_two_lesions_appears_in_two_rows(tmp_path: Path) -> None:
     assert frame["mask_path"][2] != frame["mask_path"][3]
 
 
-def test_the_data_set_may_lie_one_folder_down(tmp_path: Path) -> None:
-    assert len(read_cbis_ddsm(write_kaggle(tmp_path / "CBIS-DDSM").parent)) == 5
+@pytest.mark.parametrize("folder", ["CBIS-DDSM", "archive", "manifest-1"])
+def test_the_data_set_may_lie_one_folder_down(
+    tmp_path: Path, write: Callable[..., Path], folder: str
+) -> None:
+    write(tmp_path / folder)
+    assert len(read_cbis_ddsm(tmp_path)) == 5
+
+
+def test_a_tcia_copy_may_come_in_parts(tmp_path: Path) -> None:
+    """Each download of the TCIA has a folder manifest-* of its own."""
+    write_tcia(tmp_path / "manifest-1")
+    for path in sorted((tmp_path / "manifest-1" / "CBIS-DDSM").glob("*_[12]")):
+        target = tmp_path / "manifest-2" / "CBIS-DDSM" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    check_images(read_cbis_ddsm(tmp_path, image="full"), LESIONS, "full")
+    check_images(read_cbis_ddsm(tmp_path), LESIONS)
+
+
+@pytest.mark.parametrize("folders", [("", ""), ("a", "b")])
+def test_two_copies_in_one_folder_are_not_chosen_between(
+    tmp_path: Path, folders: tuple[str, str]
+) -> None:
+    write_kaggle(tmp_path / folders[0])
+    write_tcia(tmp_path / folders[1])
+    with pytest.raises(DatasetError, match=r"more than one copy.*layout"):
+        read_cbis_ddsm(tmp_path)
+    assert read_cbis_ddsm(tmp_path, layout="kaggle")["image_path"][0].endswith(".jpg")
+    assert read_cbis_ddsm(tmp_path, layout="tcia")["image_path"][0].endswith(".dcm")
+
+
+def test_files_that_macos_adds_are_no_images(tmp_path: Path) -> None:
+    for path in list(write_tcia(tmp_path).rglob("*.dcm")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert len(read_cbis_ddsm(tmp_path)) == 5
+    assert len(read_dicom_folder(tmp_path)) == 14
+
+
+READERS = [read_cbis_ddsm, read_cbis_tables, read_dicom_folder, read_inbreast, audit_cbis_ddsm]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("named", ["circle", "a\0b", "~no-such-user/data"])
+def test_a_root_that_is_no_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable, named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("circle").symlink_to("circle")
+    with pytest.raises(DatasetError):
+        reader(named)
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(write_tcia(tmp_path)))
+    paths = read_cbis_ddsm("~")["image_path"]
+    assert len(read_dicom_folder("~")) == 14
+    np.testing.assert_array_equal(
+        load_image("~/" + os.path.relpath(paths[0], tmp_path)), load_image(paths[0])
+    )
+
+
+def test_what_may_not_be_read_is_refused(
+    tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path)
+    path = read_cbis_ddsm(root)["image_path"][0]
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for read in (read_cbis_ddsm, audit_cbis_ddsm):
+        with pytest.raises(DatasetError, match="not a folder that can be read"):
+            read(root)
+    with pytest.raises(DatasetError, match="permission denied"):
+        load_image(path)
 
 
 def test_tables_may_lie_elsewhere(tmp_path: Path) -> None:
@@ -283,6 +414,12 @@ def test_tables_may_lie_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"separate downloads.*csv_dir"):
         read_cbis_ddsm(root)
     assert len(read_cbis_ddsm(root, csv_dir=tmp_path)) == 5
+
+
+def test_only_the_tables_that_are_missing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="calc_case_description_test_set") as caught:
+        read_cbis_ddsm(write_kaggle(tmp_path), abnormality="both")
+    assert "mass_case_description" not in str(caught.value)
 
 
 def test_a_named_layout_is_taken_at_its_word(tmp_path: Path) -> None:
@@ -432,7 +569,6 @@ def test_a_gray_picture_saved_in_color_is_gray(tmp_path: Path) -> None:
 
 
 def huge_png(path: Path) -> None:
-    import struct
     import zlib
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0)
@@ -520,6 +656,38 @@ def test_a_compressed_dicom_must_have_the_size_it_declares(
             load_image(path)
 
 
+@pytest.mark.parametrize("columns", [40, 41])
+def test_a_losslessly_compressed_dicom_keeps_its_16_bits(tmp_path: Path, columns: int) -> None:
+    """JPEG Lossless (ITU-T T.81, process 14): all differences are 0, each written as one 0 bit."""
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGLosslessSV1
+
+    pytest.importorskip("libjpeg", reason="needs pylibjpeg (extra data)")
+    pixels = np.full((40, 40), 2**15, np.uint16)
+    path = write_dicom(tmp_path / "a.dcm", pixels)
+    data = dcmread(path)
+    data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    frame = b"\xff\xc3" + struct.pack(">HBHHB3B", 11, 16, 40, 40, 1, 1, 0x11, 0)
+    table = b"\xff\xc4" + struct.pack(">HB16BB", 20, 0, 1, *[0] * 15, 0)
+    scan = b"\xff\xda" + struct.pack(">HB2B3B", 8, 1, 1, 0, 1, 0, 0) + bytes(pixels.size // 8)
+    data.PixelData = encapsulate([b"\xff\xd8" + table + frame + scan + b"\xff\xd9"])
+    data["PixelData"].VR = "OB"
+    data.Columns = columns
+    data.save_as(path)
+    if columns == 40:
+        np.testing.assert_array_equal(load_image(path), pixels)
+    else:
+        with pytest.raises(DatasetError, match="declares 40 x 41 pixels and contains 40 x 40"):
+            load_image(path)
+
+
+def test_padding_after_a_jpeg_does_no_harm(tmp_path: Path) -> None:
+    for path in write_kaggle(tmp_path).rglob("*.jpg"):
+        path.write_bytes(path.read_bytes() + bytes(512))
+    check_images(read_cbis_ddsm(tmp_path), LESIONS)
+
+
 def test_a_deflated_dicom_is_refused(tmp_path: Path) -> None:
     from pydicom import dcmread
     from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -577,9 +745,17 @@ def test_the_audit_counts_what_is_odd(tmp_path: Path, write: Callable[..., Path]
     assert audit.unreadable == []
     assert [sorted(group) for group in audit.duplicates] == [sorted(paths["image_path"][2:4])]
     assert audit.sizes.loc["median"].tolist() == [48, 40]
-    text = str(audit)
+    text = repr(audit)  # what a notebook shows
+    assert text == str(audit)
     assert "lesions whose label changes between views (mass): 1" in text
     assert "missing images: 1" in text
+
+
+def test_the_audit_does_not_pass_over_a_damaged_dicom_info(tmp_path: Path) -> None:
+    path = write_kaggle(tmp_path) / "csv" / "dicom_info.csv"
+    path.write_text(path.read_text().replace("Rows", "Lines"))
+    with pytest.raises(DatasetError, match="lacks the column"):
+        audit_cbis_ddsm(tmp_path)
 
 
 def test_the_audit_decodes_what_headers_cannot_tell(tmp_path: Path) -> None:

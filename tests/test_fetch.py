@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import http.server
 import re
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,6 +117,20 @@ def test_what_arrived_serves_the_next_call(
     assert arrived > 0
     download(server.url, tmp_path / "a.csv", SHA256)
     assert server.requests[-1] == f"bytes={arrived}-"
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_two_downloads_of_one_file_wait_for_each_other(
+    server: Server, tmp_path: Path, ranges: bool
+) -> None:
+    pytest.importorskip("fcntl", reason="folders cannot be locked here")
+    server.ranges = ranges
+    server.cuts = [700_000, 900_000]
+    with ThreadPoolExecutor(4) as pool:
+        get = functools.partial(download, server.url, tmp_path / "a.csv", SHA256)
+        paths = [job.result() for job in [pool.submit(get) for _ in range(4)]]
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert len(server.requests) == 3  # two were cut, one came through; three calls only waited
 
 
 def test_without_range_support_it_begins_again(server: Server, tmp_path: Path) -> None:

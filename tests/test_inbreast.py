@@ -61,12 +61,52 @@ def test_birads_3_is_dropped_negative_or_kept_without_label(
 ) -> None:
     frame = read_inbreast(write_inbreast(tmp_path), birads3=birads3)
     assert [str(label) for label in frame["label"]] == [str(label) for label in labels]
+    report = frame.attrs["report"]
+    assert (report.n_sound, report.n_rows) == (6, 6)  # a film that is dropped is sound
+    assert ("films of BI-RADS 3 left out" in report.notes) == (birads3 == "drop")
 
 
 def test_footer_rows_are_no_films(tmp_path: Path) -> None:
     report = read_inbreast(write_inbreast(tmp_path)).attrs["report"]
     assert report.n_rows == 6
     assert not report.problems
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        ";;;;;410;;;115;",
+        ";;;;Total;;;6;1;",
+        ";;R=3;CC=2;;6;;;2;",
+        "X: present;;;;;;;;;",
+    ],
+)
+def test_whatever_a_footer_counts_it_is_no_film(tmp_path: Path, footer: str) -> None:
+    root = change(write_inbreast(tmp_path), "Total: 3 cases;;;;;6 films;;;2;1", footer)
+    assert read_inbreast(root).attrs["report"].n_rows == 6
+
+
+@pytest.mark.parametrize("cells", ["R;CC;201001;;4;1", "R;;201001;20586908;4;1", "R;CC;;;4;"])
+def test_a_film_that_lacks_a_cell_is_no_footer(tmp_path: Path, cells: str) -> None:
+    root = change(write_inbreast(tmp_path), "R;CC;201001;20586908;4;1", cells)
+    with pytest.raises(DatasetError, match=r"INbreast\.csv, line 2"):
+        read_inbreast(root)
+
+
+def test_a_column_of_findings_that_stands_twice_does_no_harm(tmp_path: Path) -> None:
+    root = change(write_inbreast(tmp_path), "Mass ;Micros", "Mass ;mass")
+    assert read_inbreast(root)["mass"].all()
+
+
+def test_a_table_is_read_with_the_films_beside_it(tmp_path: Path) -> None:
+    root = write_inbreast(tmp_path)
+    pd.testing.assert_frame_equal(read_inbreast(root / "INbreast.csv"), read_inbreast(root))
+
+
+def test_files_that_macos_adds_are_no_films(tmp_path: Path) -> None:
+    for path in list((write_inbreast(tmp_path) / "AllDICOMs").iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert len(read_inbreast(tmp_path)) == 5
 
 
 def test_an_unknown_density_is_missing(tmp_path: Path) -> None:
@@ -171,8 +211,9 @@ def test_text_in_latin_1_is_understood(tmp_path: Path) -> None:
     assert len(read_inbreast(root)) == 5
 
 
-def test_the_release_may_lie_one_folder_down(tmp_path: Path) -> None:
-    write_inbreast(tmp_path / "INbreast Release 1.0")
+@pytest.mark.parametrize("folder", ["INbreast Release 1.0", "archive"])
+def test_the_release_may_lie_one_folder_down(tmp_path: Path, folder: str) -> None:
+    write_inbreast(tmp_path / folder)
     assert len(read_inbreast(tmp_path)) == 5
 
 

@@ -16,6 +16,7 @@ import chapters as course
 import ledger_table
 from mammocourse import ledger
 from mammocourse.ledger import Claim, claims, record, show, stored, verdict
+from mammocourse.phantom import ceiling_auc
 from tolerances import ITERATIVE
 
 RESULTS = sorted((course.ROOT / "data" / "results").glob("*.json"))
@@ -114,6 +115,20 @@ def test_every_claim_of_a_written_chapter_is_recomputed(executed: dict[str, Any]
     ]
     assert len(written) > 10
     assert [name for name in written if name not in values] == []
+
+
+def test_what_needs_restricted_data_is_not_recorded_without_them(executed: dict[str, Any]) -> None:
+    for notebook in executed.values():
+        for name in ledger_table.recorded(notebook):
+            row = claims()[name]
+            assert row.needs not in ledger.RESTRICTED or row.scale == "both", name
+
+
+def test_the_small_network_lies_between_the_linear_model_and_the_words() -> None:
+    stored_curve = ledger.stored_results("07")["results"]
+    linear, network = (stored_curve[f"phantom.{model}_auc_3000"] for model in ("linear", "cnn"))
+    margin = 1.96 * (linear["mc_error"] + network["mc_error"])  # the two 95% intervals
+    assert linear["value"] + margin < network["value"] < ceiling_auc()
 
 
 def test_a_record_travels_in_the_output_of_its_cell() -> None:

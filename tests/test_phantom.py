@@ -58,7 +58,7 @@ def _share_below(reference, values):
 
 
 @functools.cache
-def crops(seed=1, n_patients=600, size=48, link="official"):
+def crops(seed=1, n_patients=500, size=48, link="official"):
     return make_lesion_crops(n_patients, size=size, seed=seed, link=link)
 
 
@@ -347,6 +347,31 @@ def test_power_spectrum_is_near_that_of_real_crops():
     assert np.quantile(real, 0.05) < np.mean(made) < np.quantile(real, 0.95)
 
 
+def power_at(image, frequency=0.1):
+    """Mean power of a crop near a frequency (cycles per pixel), Hann window."""
+    side = min(image.shape)
+    window = np.outer(np.hanning(side), np.hanning(side))
+    part = image[:side, :side] - float(image[:side, :side].mean())
+    power = np.abs(np.fft.fft2(part * window)) ** 2 / np.sum(window**2)
+    cycles = np.fft.fftfreq(side)
+    return power[np.abs(np.hypot(*np.meshgrid(cycles, cycles)) / frequency - 1) < 0.2].mean()
+
+
+def test_power_and_spread_are_near_those_of_the_bundled_real_crops():
+    from PIL import Image
+
+    from mammocourse.resources import data_path
+
+    paths = sorted(data_path("films").glob("*_[12].webp"))
+    real = [np.asarray(Image.open(path).convert("L")) for path in paths]
+    assert len(real) == 10
+    made = make_lesion_crops(15, size=224, seed=1).images
+    power = [np.mean(np.log([power_at(image) for image in images])) for images in (made, real)]
+    assert abs(power[0] - power[1]) < np.log(3)  # the ten real crops differ by factors of 10
+    spread = [np.median([image.std() for image in images]) for images in (made, real)]
+    assert 0.75 < spread[0] / spread[1] < 1.33
+
+
 # --- whole films
 
 
@@ -462,6 +487,31 @@ def table_rows(folder, kind):
 
 def series(path):
     return path.strip().split("/")[2]
+
+
+def test_some_masses_are_seen_in_one_view_as_in_the_official_tables(kaggle):
+    drawn = [phantom_trees.draw_mass_patient(i, 4, "official", True) for i in range(400)]
+    seen = [
+        lesion.views
+        for patient in drawn
+        for lesions in patient.breasts.values()
+        for lesion in lesions
+    ]
+    error = np.sqrt(314 / 1005 * 691 / 1005 / len(seen))
+    assert (
+        abs(np.mean([len(views) == 1 for views in seen]) - 314 / 1005) < MONTE_CARLO_ERRORS * error
+    )
+    assert {views for views in seen if len(views) == 1} == {("CC",), ("MLO",)}
+    rows = pd.DataFrame(table_rows(kaggle / "csv", "mass"))
+    lesion = ["patient_id", "left or right breast", "abnormality id"]
+    written = rows.groupby(lesion)["image view"].agg(tuple)
+    expected = {
+        (patient.identity, side, str(number)): lesion.views
+        for patient in drawn[:24]
+        for side, lesions in patient.breasts.items()
+        for number, lesion in enumerate(lesions, 1)
+    }
+    assert written.to_dict() == expected
 
 
 @pytest.mark.parametrize("name", ["mass", "calc"])
@@ -631,6 +681,32 @@ def test_inbreast_table_has_text_categories_and_two_footers(inbreast):
     assert categories <= {"1", "2", "3", "4a", "4b", "4c", "5", "6"}
     assert categories & {"4a", "4b", "4c"}
     assert [row["View"] for row in rows].count("FB") == 1
+
+
+def test_inbreast_categories_have_the_official_shares():
+    found = [
+        birads[0]
+        for patient in range(700)
+        for _, _, birads in phantom.draw_findings(patient, 0.49, 2, 0, "official")[1]
+    ]
+    official = {"1": 67, "2": 220, "3": 23, "4": 43, "5": 49, "6": 8}
+    # 0.49 / 2 of the breasts have a malignant mass, as have 100 of the 410 films
+    counts = pd.Series(found).value_counts().reindex(official.keys())
+    expected = np.array(list(official.values())) * len(found) / 410
+    assert stats.chisquare(counts, expected).pvalue > 0.001
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_small_inbreast_has_benign_masses_of_category_3_which_the_reader_drops(tmp_path, seed):
+    from mammocourse.datasets import read_inbreast
+
+    write_inbreast(tmp_path / "tree", 10, seed=seed, size=SMALL)
+    kept, dropped = (read_inbreast(tmp_path / "tree", birads3=way) for way in ("keep", "drop"))
+    third = kept["birads"] == 3
+    assert third.any()
+    assert kept.loc[third, "mass"].all()
+    assert len(dropped) == len(kept) - third.sum()
+    assert set(dropped.loc[dropped["birads"] >= 4, "label"]) <= {1}
 
 
 def test_inbreast_pictures_have_14_of_16_bits(inbreast):

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -217,11 +216,12 @@ def test_to_uint8_windows():
     assert to_uint8(image, (1000, 3000)).tolist() == [[0, 0, 128, 255, 255]]
     assert to_uint8(image + 5, "image").tolist() == [[0, 64, 128, 191, 255]]
     assert to_uint8(np.full((1, 2), 9, np.uint16), "image").tolist() == [[0, 0]]
+    assert to_uint8(image, np.array([1000, 3000])).tolist() == [[0, 0, 128, 255, 255]]
     eight = noise((9, 9))
     np.testing.assert_array_equal(to_uint8(eight), eight)
 
 
-@pytest.mark.parametrize("window", [(5, 5), (9, 3), (1,), "all", 7])
+@pytest.mark.parametrize("window", [(5, 5), (9, 3), (1,), "all", 7, "12", ("1", "5")])
 def test_to_uint8_refuses_other_windows(window):
     with pytest.raises(ValueError, match="window is"):
         to_uint8(noise((9, 9)), window)
@@ -298,8 +298,11 @@ def test_resize_refuses_what_it_cannot_do():
         resize_image(image, 8, "lanczos")
     with pytest.raises(TypeError, match="type int64"):
         resize_image(image.astype(np.int64), 8)
-    with pytest.raises(ValueError, match="not empty"):
-        resize_image(image[:0], 8)
+    with pytest.raises(TypeError, match="type list"):
+        resize_image(image.tolist(), 8)
+    for wrong in (image[:0], np.repeat(image[..., np.newaxis], 5, axis=2)):
+        with pytest.raises(ValueError, match="1 to 4 channels, and not empty"):
+            resize_image(wrong, 8)
     for size in (0, (8,), 2.5, (8, -1), None):
         with pytest.raises(ValueError, match="size is"):
             resize_image(image, size)
@@ -366,8 +369,17 @@ def test_averaged_logits_do_not_change_when_the_images_are_rotated():
 
 
 def test_a_model_that_merges_images_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(\) for 5 images"):
+    with pytest.raises(ValueError, match=r"shape \(\) for 20 images"):
         average_rotations(np.mean, np.zeros((5, 6, 6)))
+
+
+def test_averaging_takes_one_image_and_refuses_oblong_ones():
+    image = noise((6, 6)).astype(float)
+    result = average_rotations(lambda batch: batch[:, 0, 0], image)
+    corners = [image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]]
+    np.testing.assert_allclose(result, [np.mean(corners)], rtol=FLOAT64)
+    with pytest.raises(ValueError, match="square"):
+        average_rotations(lambda batch: batch[:, 0, 0], image[:, :5])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -524,6 +536,11 @@ def test_wrong_arguments_raise_before_the_first_batch(frame):
         make_dataset(frame[:0])
     with pytest.raises(ValueError, match="'label' has empty values"):
         make_dataset(frame.assign(label=np.nan))
+    for label in (0.5, "MALIGNANT"):  # 0.5 must not become 0
+        with pytest.raises(ValueError, match="'label' holds other values than integers"):
+            make_dataset(frame.assign(label=label))
+    with pytest.raises(ValueError, match=r"'image_path' is nan in row 4 \(from 0\)"):
+        make_dataset(frame.assign(image_path=frame["image_path"].where(frame.index != 4)))
     with pytest.raises(ValueError, match="size is"):
         make_dataset(frame, image_size=(0, 3))
     with pytest.raises(ValueError, match="needs square images"):
@@ -532,14 +549,35 @@ def test_wrong_arguments_raise_before_the_first_batch(frame):
         make_dataset(frame, augment="flip")
     with pytest.raises(TypeError, match="clip"):
         make_dataset(frame, clip=2)
+    with pytest.raises(TypeError, match="size"):
+        make_dataset(frame, size=8)  # the argument is called image_size
     with pytest.raises(ValueError, match="batch_size is 0"):
         make_dataset(frame, batch_size=0)
+    for seed in (-1, None, "x"):
+        with pytest.raises(ValueError, match="seed is"):
+            make_dataset(frame, shuffle=True, seed=seed)
+    with pytest.raises(ValueError, match="normalization is 'caffe'"):
+        make_dataset(frame, normalization="caffe")
+    with pytest.raises(FileExistsError):
+        make_dataset(frame, cache_dir=frame["image_path"][0])
 
 
 def test_missing_files_are_named_before_the_first_batch(frame):
     Path(frame["image_path"][2]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 10 image files.*crop-2\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 10 image files.*crop-2\.png in row 2"):
         make_dataset(frame)
+
+
+def test_relative_paths_are_those_of_the_call(frame, monkeypatch):
+    folder = Path(frame["image_path"][0]).parent
+    monkeypatch.chdir(folder)
+    relative = frame.assign(image_path=[Path(path).name for path in frame["image_path"]])
+    dataset = make_dataset(relative, image_size=8, cache_dir="cache")
+    monkeypatch.chdir(folder.parent)
+    np.testing.assert_array_equal(
+        collect(dataset)[0], collect(make_dataset(frame, image_size=8))[0]
+    )
+    assert (folder / "cache").is_dir()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n broken", b"text"])
@@ -586,15 +624,15 @@ def test_a_damaged_entry_is_made_anew(frame, tmp_path, content):
     assert all(np.load(entry).shape == (16, 16) for entry in cache.iterdir())
 
 
-def fill_cache(frame: pd.DataFrame, cache: Path, seconds: float, writing: Event) -> None:
-    """Run one epoch in a process of its own that pauses in the middle of each new entry."""
+def fill_cache(frame: pd.DataFrame, cache: Path, writing: Event, go_on: Event) -> None:
+    """Run one epoch in a process of its own that stops in the middle of an entry."""
     save = np.save
 
     def slow_save(file, image):
         save(file, image[: len(image) // 2])
         file.flush()
         writing.set()
-        time.sleep(seconds)
+        go_on.wait(600)
         file.seek(0)
         save(file, image)
 
@@ -605,15 +643,16 @@ def fill_cache(frame: pd.DataFrame, cache: Path, seconds: float, writing: Event)
 def test_two_processes_fill_one_cache_and_one_is_killed(tmp_path):
     frame, cache = write_images(tmp_path / "images", 30), tmp_path / "cache"
     spawn = multiprocessing.get_context("spawn")
-    writing = [spawn.Event(), spawn.Event()]
+    writing, go_on = ([spawn.Event(), spawn.Event()] for _ in range(2))
     killed, finishing = (
-        spawn.Process(target=fill_cache, args=(frame, cache, seconds, event), daemon=True)
-        for seconds, event in zip((600, 0.02), writing, strict=True)
+        spawn.Process(target=fill_cache, args=(frame, cache, *events), daemon=True)
+        for events in zip(writing, go_on, strict=True)
     )
     killed.start()
     finishing.start()
     assert all(event.wait(300) for event in writing)  # both are in the middle of an entry
     os.kill(killed.pid, signal.SIGKILL)
+    go_on[1].set()
     killed.join()
     finishing.join()
     assert (killed.exitcode, finishing.exitcode) == (-signal.SIGKILL, 0)

@@ -162,7 +162,8 @@ def test_the_part_and_the_class_that_is_missing_are_named():
 
 @pytest.mark.parametrize("split", [split_by_patient, split_by_image])
 @pytest.mark.parametrize(
-    "fractions", [(0.8, 0.2), (0.8, 0.1, 0.2), (1.1, 0.0, -0.1), (np.nan, 0.5, 0.5)]
+    "fractions",
+    [(0.8, 0.2), (0.8, 0.1, 0.2), (1.1, 0.0, -0.1), (np.nan, 0.5, 0.5), "all", None, {"train": 1}],
 )
 def test_wrong_fractions_are_refused(split, fractions):
     with pytest.raises(ValueError, match="fractions is"):
@@ -196,6 +197,19 @@ def test_a_split_by_patient_passes_the_check_and_one_by_image_fails():
     check_group_leakage(*split_by_patient(frame))
     with pytest.raises(LeakageError):
         check_group_leakage(*split_by_image(frame))
+
+
+def test_the_check_passes_over_an_empty_part():
+    parts = split_by_patient(table([[0], [1]] * 20), (0.8, 0.0, 0.2))
+    check_group_leakage(*parts)
+    with pytest.raises(LeakageError, match="frames 0 and 2"):
+        check_group_leakage(parts[0], parts[1], parts[0])
+
+
+def test_the_check_refuses_rows_without_a_group():
+    frame = table([[0], [1]])
+    with pytest.raises(ValueError, match=r"'patient_id' is empty in 2 row\(s\)"):
+        check_group_leakage(frame, frame.assign(patient_id=np.nan))
 
 
 def test_the_check_takes_any_column_and_refuses_a_missing_one():

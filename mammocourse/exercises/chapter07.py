@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mammocourse.check import Exercise, Mistake, Parameters
 
 _LEVELS = 65_536  # of 16 bits
@@ -24,6 +26,13 @@ def _occupied(p: Parameters) -> list[int]:
     """Return rows and columns of a letterboxed crop."""
     factor = min(224 / p["height"], 224 / p["width"])
     return [round(p["height"] * factor), round(p["width"] * factor)]
+
+
+def _film_in_tiles(rng: np.random.Generator) -> Parameters:
+    """Draw a film whose sides are multiples of the numbers of tiles: OpenCV pads no other."""
+    a, b = int(rng.integers(4, 6)), int(rng.integers(12, 16))
+    width, height = a * int(rng.integers(500, 560)), b * int(rng.integers(280, 330))
+    return {"height": height, "width": width, "a": a, "b": b}
 
 
 def _first_clip(p: Parameters) -> float:
@@ -68,7 +77,7 @@ EXERCISES = [
             "width": int(rng.integers(330, 700)),
         },
         solution=_occupied,
-        atol=1.0,
+        atol=0.5,
         hint="One factor for both sides; the longer side becomes 224 and the other less.",
         mistakes=[
             Mistake(
@@ -88,12 +97,7 @@ EXERCISES = [
     ),
     Exercise(
         id="07-tiles",
-        parameters=lambda rng: {
-            "height": 100 * int(rng.integers(30, 50)),
-            "width": 100 * int(rng.integers(21, 29)),
-            "a": int(rng.integers(4, 6)),
-            "b": int(rng.integers(12, 16)),
-        },
+        parameters=_film_in_tiles,
         solution=lambda p: [p["height"] / p["b"], p["width"] / p["a"]],
         atol=0.5,
         hint="tileGridSize is (columns, rows), and counts tiles.",
@@ -124,7 +128,10 @@ EXERCISES = [
         },
         solution=_first_clip,
         rtol=5e-3,
-        hint="The limit in counts is clip * A / L, rounded down. How many levels have 16 bits?",
+        hint=(
+            "The limit in counts is clip * A / L, rounded down; the clip itself need not be "
+            "whole. How many levels have 16 bits?"
+        ),
         mistakes=[
             Mistake(
                 lambda p: _first_clip(p) / 2,
