@@ -499,12 +499,13 @@ def cross_entropy(y: ArrayLike, p: ArrayLike, from_logits: bool = False) -> floa
     p = _check_predictions(p, from_logits)
     y = _one_hot(y, p)
     if from_logits:
-        shifted = p - p.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            shifted = p - p.max(axis=1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     else:
         with np.errstate(divide="ignore"):
             log_p = np.log(p, out=np.zeros_like(p), where=y > 0)
-    return float(-np.sum(y * log_p) / len(p))
+    return abs(float(np.sum(np.multiply(y, log_p, out=np.zeros_like(p), where=y > 0)) / len(p)))
 
 
 def cross_entropy_backward(y: ArrayLike, p: ArrayLike, from_logits: bool = False) -> Array:
@@ -704,12 +705,21 @@ class EarlyStopping:
         Copies of the weights after the best epoch (Keras: ``restore_best_weights=True``).
     """
 
+    epoch: int
+    best_epoch: int
+    best_loss: float
+    best_weights: list[Array]
+
     def __init__(self, patience: int = 2) -> None:
         _check_integer("patience", patience)
         self.patience = patience
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen, as :meth:`Sequential.fit` does before it starts."""
         self.epoch = self.best_epoch = 0
         self.best_loss = math.inf
-        self.best_weights: list[Array] = []
+        self.best_weights = []
 
     def update(self, loss: float, weights: Sequence[Array]) -> bool:
         """Note the loss of one more epoch; return True if training should stop."""
@@ -812,6 +822,8 @@ def _matched(gradients: Sequence[Array], weights: Sequence[Array]) -> Iterator[t
     shapes = [np.shape(array) for array in gradients], [np.shape(array) for array in weights]
     if shapes[0] != shapes[1]:
         raise ValueError(f"gradients have the shapes {shapes[0]}; the weights have {shapes[1]}.")
+    if not all(isinstance(weight, np.ndarray) and weight.dtype.kind == "f" for weight in weights):
+        raise ValueError("weights must be arrays of floats: they are changed in place.")
     return zip(gradients, weights, strict=True)
 
 
@@ -1119,6 +1131,8 @@ class Sequential:
             validation_data = self._data(*validation_data)
         elif early_stopping is not None:
             raise ValueError("early_stopping needs validation_data.")
+        if early_stopping is not None:
+            early_stopping.reset()
         history: dict[str, list[float]] = {}
         for _ in range(epochs):
             order = self.rng.permutation(len(x))

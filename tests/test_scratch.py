@@ -868,3 +868,34 @@ def test_bad_training_data_are_refused_before_training(x, y, arguments, message)
     network = Sequential([Dense(2)], (3,))
     with pytest.raises(ValueError, match=message):
         network.fit(x, y, SGD(), **arguments)
+
+
+def test_early_stopping_starts_afresh_with_each_fit():
+    rng = np.random.default_rng(0)
+    x, stopping = rng.normal(size=(60, 4)), EarlyStopping(patience=2)
+    y = (x[:, 0] > 0).astype(int)
+    for labels in (y, 1 - y):  # the weights of the first network are wrong for the second
+        network = Sequential([Dense(2)], (4,), seed=1)
+        network.fit(
+            x,
+            labels,
+            Adam(0.1),
+            epochs=30,
+            validation_data=(x, labels),
+            early_stopping=stopping,
+        )
+        assert network.evaluate(x, labels)[0] == pytest.approx(stopping.best_loss)
+        assert network.evaluate(x, labels)[1] > 0.9
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Momentum(), Adam()])
+@pytest.mark.parametrize("weight", [1.0, np.float64(1), np.array([1])])
+def test_weights_that_cannot_change_in_place_are_refused(optimizer, weight):
+    with pytest.raises(ValueError, match="changed in place"):
+        optimizer.apply([np.ones_like(weight)], [weight])
+
+
+def test_cross_entropy_of_extreme_raw_predictions():
+    z = np.array([[3e38, -3e38]], np.float32)
+    assert cross_entropy([0], z, from_logits=True) == 0
+    assert cross_entropy([1], z, from_logits=True) == np.inf
