@@ -97,7 +97,9 @@ def activation_maps(
         If the model is not built, a layer is unknown or has no spatial output, or the
         images are empty, not finite or not of the model's shape.
     """
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = [layers] if isinstance(layers, str) else list(layers or [])
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"layers is {layers!r}; give the name of a layer, or several names.")
     targets = [_find_layer(model, name) for name in names]
     pixels = _check_images(model, images)
     _check_integers(batch_size=(batch_size, 1))
@@ -215,7 +217,7 @@ def maximize_filters(
     -----
     RuntimeWarning
         If a filter's gradient is zero at every start: behind a ReLU such a filter is
-        silent there and cannot climb.
+        silent there and cannot climb; and if an ascent leaves the range of 32-bit numbers.
     """
     import tensorflow as tf
 
@@ -237,6 +239,11 @@ def maximize_filters(
             means = tf.reduce_mean(tf.cast(outputs[target.name], tf.float32), axis=(1, 2))
             objectives = tf.gather(means, channels, axis=1, batch_dims=1)
         gradient = tape.gradient(objectives, pixels)
+        if gradient is None:
+            raise ValueError(
+                f"Layer {layer!r} has no gradient with respect to the pixels; the model rounds "
+                "them, or takes whole numbers: build it with a float32 input."
+            )
         if constraint == "norm":
             gradient = _divide_by_norm(gradient, at_least=0.0)
         return objectives, project(pixels + learning_rate * gradient)
@@ -253,7 +260,7 @@ def maximize_filters(
         history = []
         for _ in range(steps + 1):
             objectives, following = climb(pixels, tf.constant(channels))
-            higher = objectives > highest
+            higher = (objectives > highest) & tf.math.is_finite(objectives)
             best = tf.where(higher[:, None, None, None], pixels, best)
             highest = tf.where(higher, objectives, highest)
             history.append(objectives.numpy())
@@ -272,9 +279,17 @@ def maximize_filters(
     images = np.concatenate([part[0] for part in parts])
     history = np.concatenate([part[1] for part in parts], axis=1)
 
-    kept = history.max(axis=0).reshape(len(chosen), restarts).argmax(axis=1)
+    finite = np.where(np.isfinite(history), history, -np.inf)
+    kept = finite.max(axis=0).reshape(len(chosen), restarts).argmax(axis=1)
     kept += restarts * np.arange(len(chosen))
     images, history = images[kept], history[:, kept]
+    if not np.isfinite(history).all():
+        warnings.warn(
+            f"The ascent in layer {layer!r} has left the range of 32-bit numbers; the images are "
+            "the best before that. Try a smaller learning_rate, or a constraint.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if steps and (silent := (history == history[0]).all(axis=0)).any():
         warnings.warn(
             f"The gradient is zero at the random start of filter(s) "
@@ -372,6 +387,11 @@ class GradCAM:
                 for batch in _batches(len(pixels), batch_size)
             ]
         )
+        if not np.isfinite(maps).all():
+            raise ValueError(
+                f"The model's outputs or their gradients at layer {self.layer_name!r} are not "
+                "finite numbers; look at its weights and at the range of the images."
+            )
         peaks = np.abs(maps).max(axis=(1, 2))
         if (empty := np.flatnonzero(peaks == 0)).size:
             warnings.warn(
@@ -573,6 +593,7 @@ def randomization_check(
         As :class:`GradCAM`.
     """
     explain = GradCAM(model, layer)
+    _check_integers(batch_size=(batch_size, 1))
     if class_index is None:
         pixels = _check_images(model, images)
         class_index = np.concatenate(
@@ -690,9 +711,7 @@ def _without_activation(layer: Any) -> AbstractContextManager[None]:
 
 def _without_final_activation(model: keras.Model) -> AbstractContextManager[None]:
     """Make the model return logits inside the block, if it ends in a softmax or sigmoid."""
-    last: Any = model
-    while inner := getattr(last, "operations", None) or getattr(last, "layers", None):
-        last = inner[-1]
+    last = _last_operation(model)
     activation = getattr(last, "activation", None)
     name = getattr(activation, "__name__", type(activation).__name__).lower()
     if "softmax" in name or "sigmoid" in name:
@@ -700,6 +719,17 @@ def _without_final_activation(model: keras.Model) -> AbstractContextManager[None
     if type(last).__name__ in ("Softmax", "Sigmoid"):  # a layer, or an operation of keras.ops
         return _patched(last, "call", lambda logits, *args, **kwargs: logits)
     return nullcontext()
+
+
+def _last_operation(model: Any) -> Any:
+    """Return the last layer that changes the output; a cast or a dropout at the end does not."""
+    operations = getattr(model, "operations", None) or getattr(model, "layers", None) or []
+    for operation in reversed(operations):
+        activation = getattr(getattr(operation, "activation", None), "__name__", "")
+        kind = type(operation).__name__
+        if kind not in ("Dropout", "Reshape") and (kind, activation) != ("Activation", "linear"):
+            return _last_operation(operation)
+    return model
 
 
 def _layers(model: Any) -> list[Any]:
@@ -734,10 +764,13 @@ def _find_layer(model: keras.Model, name: str | None) -> Any:
             f"The model {model.name!r} is not built, or not Sequential or functional; begin it "
             "with a keras.Input, or call the Sequential model on images once."
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
+    single = len(model.inputs) == len(model.outputs) == 1
+    named = isinstance(getattr(model, "output", None), dict)
+    if not single or named or len(model.inputs[0].shape) != 4:
         raise ValueError(
             f"The model {model.name!r} has {len(model.inputs)} input(s) and {len(model.outputs)} "
-            "output(s); it must have one input of images (n, H, W, C) and one output."
+            "output(s), or a dict of them; it must have one input of images (n, H, W, C) and one "
+            "output."
         )
     layers = [part for part in _layers(model) if not isinstance(part, keras.layers.InputLayer)]
     candidates = [part.name for part in layers if _spatial_shape(part)]
@@ -777,9 +810,14 @@ def _check_images(model: keras.Model, images: ArrayLike) -> Images:
         )
     if len(pixels) == 0:
         raise ValueError(f"images has shape {pixels.shape}: there is no image in it.")
+    with np.errstate(over="ignore"):
+        pixels = pixels.astype(np.float32, copy=False)
     if not np.isfinite(pixels).all():
-        raise ValueError("images has NaN or infinite pixels; every pixel must be a finite number.")
-    return pixels.astype(np.float32, copy=False)
+        raise ValueError(
+            "images has pixels that are NaN, infinite or too large for 32 bits; every pixel must "
+            "be a finite number."
+        )
+    return pixels
 
 
 def _fixed_input_shape(model: keras.Model) -> tuple[int, ...]:

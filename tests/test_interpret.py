@@ -50,9 +50,12 @@ def network(*, units=2, ending="logit", nested=False, channels=CHANNELS, bias=0.
         trunk = [keras.Model(inside, maps, name="backbone")]
     fused = ending if ending in ("softmax", "sigmoid") else None
     head = [layers.Flatten(name="flat"), layers.Dense(units, activation=fused, name="head")]
-    head += {"Softmax": [layers.Softmax()], "Activation": [layers.Activation("sigmoid")]}.get(
-        ending, []
-    )
+    head += {
+        "Softmax": [layers.Softmax()],
+        "Softmax and cast": [layers.Softmax(), layers.Activation("linear", dtype="float32")],
+        "Softmax and dropout": [layers.Softmax(), layers.Dropout(0.5)],
+        "Activation": [layers.Activation("sigmoid")],
+    }.get(ending, [])
     model = keras.Sequential([keras.Input(shape), *trunk, *head])
     rng = np.random.default_rng(5)
     model.set_weights([rng.normal(0, 0.4, w.shape) for w in model.get_weights()])
@@ -300,7 +303,9 @@ def test_nested_and_flat_model_give_the_same_map(layer, channels):
     np.testing.assert_allclose(nested, flat, atol=ITERATIVE)
 
 
-@pytest.mark.parametrize("ending", ["softmax", "Softmax"])
+@pytest.mark.parametrize(
+    "ending", ["softmax", "Softmax", "Softmax and cast", "Softmax and dropout"]
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_softmax_model_is_explained_through_its_logits(images, ending, nested):
     logits = GradCAM(network())(images, normalize=False)
@@ -514,7 +519,13 @@ def test_map_that_is_constant_has_no_rank_correlation(images):
         (lambda m, x: activation_maps(m, x[..., :1], "first"), "expects .*\\(n, 10, 8, 3\\)"),
         (lambda m, x: activation_maps(m, x[0], "first"), "images has shape \\(10, 8, 3\\)"),
         (lambda m, x: activation_maps(m, x[:0], "first"), "there is no image in it"),
-        (lambda m, x: activation_maps(m, x * np.nan, "first"), "NaN or infinite"),
+        (lambda m, x: activation_maps(m, x * np.nan, "first"), "pixels that are NaN, infinite"),
+        (
+            lambda m, x: activation_maps(m, x.astype(float) * 1e300, "first"),
+            "too large for 32 bits",
+        ),
+        (lambda m, x: activation_maps(m, x, ["first", None]), "layers is \\['first', None\\]"),
+        (lambda m, x: activation_maps(m, x, []), "give the name of a layer"),
         (lambda m, x: activation_maps(m, x, "first", batch_size=0), "batch_size is 0"),
         (lambda m, x: GradCAM(m)(x, 2), "class 2; the model has the classes 0 to 1"),
         (lambda m, x: GradCAM(m)(x, -1), "class -1; the model has the classes 0 to 1"),
@@ -529,6 +540,7 @@ def test_map_that_is_constant_has_no_rank_correlation(images):
         (lambda m, x: maximize_filters(m, "first", 0, learning_rate=0), "learning_rate is 0"),
         (lambda m, x: maximize_filters(m, "first", 0, constraint="ball"), "constraint is 'ball'"),
         (lambda m, x: randomization_check(m, x[:, :4]), "expects .*\\(n, 10, 8, 3\\)"),
+        (lambda m, x: randomization_check(m, x, batch_size=0), "batch_size is 0"),
         (lambda m, x: overlay_heatmap(x[0], x[0, :4, :, 0]), "one image .* and its heatmap"),
         (lambda m, x: overlay_heatmap(2 * x[0], x[0, ..., 0]), "image has values from"),
         (lambda m, x: overlay_heatmap(x[0], -x[0, ..., 0]), "heatmap has values from"),
@@ -563,10 +575,39 @@ def test_model_without_maps_or_with_other_outputs_is_an_error(images):
     head = layers.Dense(2)(layers.Flatten()(layers.Conv2D(2, 3)(inside)))
     with pytest.raises(ValueError, match="2 output"):
         GradCAM(keras.Model(inside, [head, head]))
+    with pytest.raises(ValueError, match="or a dict of them"):
+        GradCAM(keras.Model(inside, {"score": head}))
     free = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 3, name="conv")])
     assert activation_maps(free, images, "conv").shape == (6, 8, 6, 2)
     with pytest.raises(ValueError, match="images of any size"):
         maximize_filters(free, "conv", 0)
+
+
+def test_network_with_broken_weights_is_an_error(images):
+    model = network()
+    model.set_weights([np.full(w.shape, np.nan) for w in model.get_weights()])
+    with pytest.raises(ValueError, match="are not finite numbers"):
+        GradCAM(model)(images, 0)
+
+
+def test_model_of_whole_numbers_cannot_climb():
+    whole = keras.Input((*SIZE, 3), dtype="uint8")
+    model = keras.Model(whole, layers.Conv2D(2, 3, name="conv")(layers.Rescaling(1 / 255)(whole)))
+    with pytest.raises(ValueError, match="no gradient with respect to the pixels"):
+        maximize_filters(model, "conv", 0, steps=1)
+
+
+def test_ascent_without_end_keeps_the_last_finite_image():
+    rise = [layers.Conv2D(1, 3), layers.Lambda(lambda z: z * z, name="squares")]
+    model = keras.Sequential([keras.Input((*SIZE, 1)), *rise])
+    with pytest.warns(RuntimeWarning, match="left the range"):
+        pictures, history = maximize_filters(
+            model, "squares", 0, 60, 1e6, restarts=2, seed=0, return_history=True
+        )
+    assert np.isfinite(pictures).all()
+    best = np.nanmax(np.where(np.isfinite(history), history, np.nan))
+    reached = activation_maps(model, pictures, "squares").mean()
+    assert reached == pytest.approx(best, rel=FLOAT32)
 
 
 def test_name_that_two_layers_have_is_an_error():
