@@ -41,13 +41,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from mammocourse.lasso import LassoPath, lasso_path
+
 __all__ = [
+    "LassoPath",
     "LikelihoodRatio",
     "LogisticMLE",
     "Separation",
     "SeparationError",
     "SeparationWarning",
     "detect_separation",
+    "lasso_path",
     "likelihood_ratio_test",
     "mcfadden_r2",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
+import os
 import shutil
 import subprocess
 import textwrap
@@ -190,6 +192,26 @@ def test_a_change_during_the_run_does_not_enter_the_cache(small_course: Path) ->
 def test_an_unknown_chapter_is_named(small_course: Path) -> None:
     with pytest.raises(SystemExit, match="choose one of 01"):
         course.chapter("77")
+
+
+def test_a_full_run_keeps_the_predictions_that_it_wrote(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAMMOCOURSE_MODE", "full")  # the module sets it, too
+    monkeypatch.setenv("MAMMOCOURSE_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    full = importlib.import_module("full")
+    made, kept = tmp_path / "cache/predictions/full", tmp_path / "data/results/predictions"
+    for folder, name in [
+        (made, "08_old.csv"), (made, "08_new.csv"), (made, "09_new.csv"),
+        (kept, "08_gone.csv"), (kept, "07_other.csv"),
+    ]:  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    os.utime(made / "08_old.csv", (0, 0))
+    assert full.keep_predictions("08", since=1000.0) == ["08_new.csv"]
+    assert sorted(path.name for path in kept.iterdir()) == ["07_other.csv", "08_new.csv"]
+    assert (kept / "08_new.csv").read_text() == "08_new.csv"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def number_by_file_name(app: Sphinx, env: Any) -> list[str]:
         if match is None:
             continue
         chapter = int(match[1])
-        for numbers in (env.toc_secnumbers[docname], *env.toc_fignumbers[docname].values()):
+        figures = env.toc_fignumbers.get(docname, {})  # a page may have none
+        for numbers in (env.toc_secnumbers[docname], *figures.values()):
             for key, number in numbers.items():
                 numbers[key] = renumbered(number, chapter)
         for node in (env.titles[docname], *env.tocs[docname].findall(nodes.reference)):
