@@ -13,24 +13,32 @@ interval holds the true value:
   sensitivity at a given specificity, and of calibration: as if the images were
   independent, and with groups.
 
-Then: CPU seconds of DeLong's interval and of the bootstrap as n grows.
+Also: CPU seconds of DeLong's interval and of the bootstrap as n grows.
 
     OMP_NUM_THREADS=1 python benchmarks/metrics.py [--data-sets 1000] [--only SECTION]
+
+With ``--store`` the coverages go to ``data/results/coverage.csv`` after each design, one row
+per interval; its first lines, after #, say how they were made. A run that was stopped goes on
+where it was; delete the file after a change of the code.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
+import os
 import sys
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
@@ -39,6 +47,8 @@ from provenance import processor, versions
 
 RESAMPLES = 500  # of each bootstrap: enough for its standard error
 SCREENING = 0.006  # prevalence for the predictive values
+
+STORED = Path(__file__).resolve().parents[1] / "data" / "results" / "coverage.csv"
 
 Intervals = dict[str, tuple[float, float, float]]  # name: true value, low, high
 
@@ -112,11 +122,31 @@ def simulate(design: Design, rng: np.random.Generator) -> Data:
     return Data(y.astype(int), s1, s2, groups)
 
 
+@functools.lru_cache(maxsize=2)
+def drawn(labels: bytes, groups: bytes, n_resamples: int, seed: int) -> np.ndarray:
+    """Return what ``metrics._draws`` yields, from other random numbers, in a fifth of the time.
+
+    The intervals of one data set share the draws of their bootstrap, which have the same seed.
+    """
+    y, codes = np.frombuffer(labels), np.frombuffer(groups, dtype=np.intp)
+    n_groups = codes.max() + 1
+    has = np.column_stack([np.bincount(codes, y == label) > 0 for label in (0, 1)]).astype(float)
+    rng, kept = np.random.default_rng(seed), np.empty((0, n_groups))
+    while len(kept) < n_resamples:
+        places = rng.integers(0, n_groups, (n_resamples, n_groups))
+        places += np.arange(0, n_resamples * n_groups, n_groups)[:, None]
+        counts = np.bincount(places.ravel(), minlength=n_resamples * n_groups).astype(float)
+        counts = counts.reshape(n_resamples, n_groups)
+        kept = np.concatenate([kept, counts[(counts @ has > 0).all(axis=1)]])[:n_resamples]
+    return kept
+
+
 def auc_intervals(design: Design, data: Data) -> Intervals:
     """DeLong without groups, percentile bootstrap, ours."""
     y, s, _, groups = data
     naive = metrics.roc_auc_ci(y, s)
-    draws = metrics._resample_auc(y, [s], np.unique(groups, return_inverse=True)[1], RESAMPLES, 1)
+    codes = np.unique(groups, return_inverse=True)[1]
+    draws = metrics._resample_auc(y.astype(float), [s], codes, RESAMPLES, 0)
     ours = metrics.roc_auc_ci(y, s, groups=groups, method="bootstrap", n_resamples=RESAMPLES)
     return {
         "DeLong": (design.auc, naive.low, naive.high),
@@ -196,37 +226,92 @@ def share_of_positive_images(design: Design) -> float:
     return design.positive / design.patients * positive / mean
 
 
-def cover(
-    title: str,
-    designs: list[Design],
+class Table:
+    """The coverages, one row per design and interval; with ``path``, stored after each design."""
+
+    def __init__(self, n_data_sets: int, path: Path | None = None) -> None:
+        self.n_data_sets, self.path, self.rows = n_data_sets, path, pd.DataFrame()
+        self.command = f"# python benchmarks/metrics.py --store --data-sets {n_data_sets}\n"
+        if path and path.exists() and path.read_text("utf-8").startswith(self.command):
+            self.rows = pd.read_csv(path, comment="#")
+
+    def find(self, measure: str, design: Design) -> pd.DataFrame:
+        """Return the rows of a design; none if it has not been simulated."""
+        same = np.ones(len(self.rows), bool)
+        for name, value in {"measure": measure, **design._asdict()}.items() if len(same) else ():
+            same &= (self.rows[name] == value).to_numpy()
+        return self.rows[same]
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Append rows, and write the file, with machine and versions in its first lines."""
+        self.rows = pd.concat([self.rows, rows], ignore_index=True)
+        if self.path:
+            made = ", ".join(f"{name} {version}" for name, version in versions().items())
+            temporary = self.path.with_suffix(".tmp")
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.write(f"{self.command}# {date.today()}, {processor()}\n# {made}\n")
+                self.rows.to_csv(file, index=False, lineterminator="\n")
+            os.replace(temporary, self.path)
+
+
+def simulated(
+    measure: str,
+    design: Design,
+    stated: bool,
     intervals: Callable[[Design, Data], Intervals],
     n_data_sets: int,
+) -> pd.DataFrame:
+    """Return coverage and mean width of every interval at one design."""
+    hits, widths = defaultdict(list), defaultdict(list)
+    for seed in np.random.SeedSequence(0).spawn(n_data_sets):
+        data = simulate(design, np.random.default_rng(seed))
+        for name, (truth, low, high) in intervals(design, data).items():
+            hits[name].append(low <= truth <= high)
+            widths[name].append(high - low)
+    rows = [
+        {
+            "measure": measure,
+            "interval": name,
+            **design._asdict(),
+            "stated": stated,
+            "data_sets": len(hits[name]),  # fewer than drawn where the interval does not exist
+            "coverage": np.mean(hits[name]).round(6),
+            "mean_width": np.mean(widths[name]).round(4),
+        }
+        for name in hits
+    ]
+    return pd.DataFrame(rows)
+
+
+def cover(
+    table: Table,
+    measure: str,
+    designs: list[Design],
+    intervals: Callable[[Design, Data], Intervals],
     outside: tuple[Design, ...] = (),
 ) -> None:
     """Print the coverage and the mean width of every interval at every design."""
-    print(f"\n{title}: coverage (mean width) of 95% intervals, {n_data_sets:,} data sets each")
-    worst: dict[str, list[float]] = defaultdict(list)
+    metrics._draws = lambda y, codes, *how: [drawn(y.tobytes(), codes.tobytes(), *how)]
+    n = table.n_data_sets
+    print(f"\n{measure}: coverage (mean width) of 95% intervals, {n:,} data sets each")
     for design in [*designs, *outside]:
-        hits, widths = defaultdict(list), defaultdict(list)
-        for seed in np.random.SeedSequence(0).spawn(n_data_sets):
-            data = simulate(design, np.random.default_rng(seed))
-            for name, (truth, low, high) in intervals(design, data).items():
-                hits[name].append(low <= truth <= high)
-                widths[name].append(high - low)
-        if not worst:
+        rows = table.find(measure, design)
+        if rows.empty:
+            rows = simulated(measure, design, design not in outside, intervals, n)
+            table.add(rows)
+        if design == designs[0]:
             print(f" {'patients':>9}{'malignant':>10}{'AUC':>5}{'corr.':>6}{'mixed':>6}", end="")
-            print(*(f"{name:>23}" for name in hits), sep="")
+            print(*(f"{name:>23}" for name in rows.interval), sep="")
         mark = "*" if design in outside else " "
         setting = f"{design.patients:9}{design.positive:10}{design.auc:5.2f}"
         setting += f"{design.correlation:6.1f}{design.mixed:6.1f}"
-        cells = (f"{np.mean(hits[name]):14.3f} ({np.mean(widths[name]):6.4f})" for name in hits)
-        print(mark, setting, *cells, sep="", flush=True)
-        for name in hits if design not in outside else ():
-            worst[name].append(float(np.mean(hits[name])))
-    for name, values in worst.items():
-        print(f" {name}: {min(values):.3f} to {max(values):.3f} over the stated designs")
-    error = np.sqrt(0.95 * 0.05 / n_data_sets)
-    print(f" Monte Carlo standard error of a coverage: {error:.4f}")
+        numbers = zip(rows.coverage, rows.mean_width, strict=True)
+        print(mark, setting, *(f"{c:14.3f} ({w:6.4f})" for c, w in numbers), sep="", flush=True)
+    stated = table.rows[(table.rows.measure == measure) & table.rows.stated]
+    for name, values in stated.groupby("interval", sort=False).coverage:
+        print(f" {name}: {values.min():.3f} to {values.max():.3f} over the stated designs")
+    error = np.sqrt(0.95 * 0.05 / n)
+    print(f" Monte Carlo standard error of a coverage: {error:.4f}", flush=True)
 
 
 def print_times() -> None:
@@ -252,29 +337,31 @@ def print_times() -> None:
         )
 
 
-def sections(n: int) -> Iterator[tuple[str, Callable[[], None]]]:
+def sections(table: Table) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield the parts of the report by name."""
     some = [design for design in STATED if design.auc in (0.7, 0.9) and design.mixed == 0.5]
     yield "time", print_times
-    yield "auc", lambda: cover("AUC", STATED, auc_intervals, n, tuple(OUTSIDE))
-    yield "single", lambda: cover("AUC, one image a patient", SINGLE, single_intervals, n)
-    yield "difference", lambda: cover("Difference of AUCs", some, difference_intervals, n)
-    yield "summary", lambda: cover("Threshold", some, summary_intervals, n)
-    yield "operating", lambda: cover("Sensitivity", some, operating_intervals, n)
+    yield "auc", lambda: cover(table, "AUC", STATED, auc_intervals, tuple(OUTSIDE))
+    yield "single", lambda: cover(table, "AUC, one image a patient", SINGLE, single_intervals)
+    yield "difference", lambda: cover(table, "Difference of AUCs", some, difference_intervals)
+    yield "summary", lambda: cover(table, "Threshold", some, summary_intervals)
+    yield "operating", lambda: cover(table, "Sensitivity", some, operating_intervals)
     random = [design._replace(at_random=True) for design in some]
-    yield "calibration", lambda: cover("Calibration", random, calibration_intervals, n)
+    yield "calibration", lambda: cover(table, "Calibration", random, calibration_intervals)
 
 
 def main() -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-sets", type=int, default=1000, help="per design")
-    parser.add_argument("--only", help="one section: " + ", ".join(dict(sections(0))))
+    parser.add_argument("--only", help="one section: " + ", ".join(dict(sections(Table(0)))))
+    parser.add_argument("--store", action="store_true", help="write data/results/coverage.csv")
     arguments = parser.parse_args()
     print(f"processor: {processor()}")
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
     warnings.simplefilter("ignore", metrics.IntervalWarning)
-    for name, section in sections(arguments.data_sets):
+    table = Table(arguments.data_sets, STORED if arguments.store else None)
+    for name, section in sections(table):
         if arguments.only in (None, name):
             section()
 

@@ -56,6 +56,9 @@ _FEW = 500  # columns of the first working set
 _MAX_STEPS = 500
 _FACTOR = 10  # between a lambda and the next, which starts at its solution
 _PATIENCE = 10  # steps without half the gap
+_SMALLEST = math.sqrt(np.finfo(np.float64).tiny)  # its square still has all digits
+_MARGIN = 1e-9  # of a bound, for rounding
+_RIDGE = 1e-6  # below this l1_ratio the fit of ridge is within any tol, as its gap shows
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class LassoPath:
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Log-odds of class 1 for each fit, shape (n_lambdas, n), from ``X`` (n, p)."""
-        matrix = check_array(X, dtype=[np.float32, np.float64])
+        matrix = check_array(X, dtype=[np.float32, np.float64], input_name="X")
         if matrix.shape[1] != self.coef_.shape[1]:
             raise ValueError(f"X has {matrix.shape[1]} columns; the fit had {self.coef_.shape[1]}.")
         scores = np.tile(self.intercept_[:, np.newaxis], (1, len(matrix)))
@@ -135,7 +138,8 @@ def lasso_path(
         Weights of the penalty, positive; scikit-learn's ``C = 1 / lambda``. In any order; the
         path starts at the largest, and each fit at the solution of the one before.
     l1_ratio : float
-        1 for the lasso, 0 for ridge, between them the elastic net.
+        1 for the lasso, 0 for ridge, between them the elastic net. Below 1e-6 the coefficients
+        are those of ridge, and the gap is that of the elastic net.
     tol : float
         Largest relative duality gap of a fit that counts as converged, above 0.
     standardize : bool
@@ -153,7 +157,8 @@ def lasso_path(
     Raises
     ------
     ValueError
-        If ``X`` or ``y`` is not as described or an argument is out of its range.
+        If ``X`` or ``y`` is not as described, an argument is out of its range, or the variances
+        of the columns are (where they are standardized).
     MemoryError
         If the coefficients of so many ``lambdas`` do not fit into memory.
 
@@ -166,7 +171,9 @@ def lasso_path(
     -----
     Coefficients are exactly 0 where the interior point lies nearer to ``b_j = 0`` than to
     ``|x_j'u| = lambda``; the problem is then solved again on the other columns alone, and the
-    gap is that of the coefficients returned. Where they depend linearly on each other, some
+    gap is that of the coefficients returned. Where the residual certifies nothing, because a
+    tiny penalty bounds sums that cancel, the certificate is the dual point that one Newton step
+    makes of it. Where the coefficients depend linearly on each other, some
     are moved to 0 without change of the fit: not more than the rank of ``X`` remain.
 
     Examples
@@ -187,16 +194,17 @@ def lasso_path(
     numbers = {name: np.empty(k) for name in ("objective", "gap", "llf", "steps", "seconds")}
     state = _null_fit(Z, labels)
     null = -state.loss
-    previous = np.abs(state.v).max() / l1_ratio if l1_ratio else 0.0
+    ridge = l1_ratio < _RIDGE
+    previous = 0.0 if ridge else np.abs(state.v).max() / l1_ratio
     for index in np.argsort(-weights, kind="stable"):
         start = time.perf_counter()
         deadline = math.inf if max_time is None else start + max_time
         for weight in _towards(previous, weights[index]):
             penalty = _Penalty(weight * l1_ratio, weight * (1 - l1_ratio))
-            fit = _ridge if l1_ratio == 0 else _working_sets
+            fit = _ridge if ridge else _working_sets
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 state = fit(Z, labels, penalty, state, tol, deadline)
-        previous = weights[index]
+        previous = 0.0 if ridge else weights[index]
         coef[index], intercept[index] = state.b, state.b0
         values = (state.primal, state.gap, -state.loss, state.steps, time.perf_counter() - start)
         for array, value in zip(numbers.values(), values, strict=True):
@@ -205,10 +213,13 @@ def lasso_path(
     intercept -= coef @ mean
     late = numbers["gap"] > tol
     if late.any():
+        remedies = ["Allow larger lambdas", "a larger tol"]
+        remedies += ["more max_time"] if max_time is not None else []
+        remedies += [] if standardize else ["or standardize=True"]
         warnings.warn(
             f"lasso_path: the relative duality gap is {numbers['gap'][late].max():.1e}, above "
             f"tol={tol:g}, at lambda {', '.join(f'{w:g}' for w in weights[late])}. "
-            "Allow more max_time, a larger tol, or larger lambdas.",
+            f"{', '.join(remedies)}.",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -291,7 +302,8 @@ class _Penalty:
 
 def _towards(start: float, weight: float) -> Array:
     """Return the ``lambda`` of a fit, after others on the way down if it is far below ``start``."""
-    n = max(1, math.ceil(math.log(start / weight, _FACTOR))) if start > weight else 1
+    far = (math.log(start) - math.log(weight)) / math.log(_FACTOR) if start > weight else 0.0
+    n = max(1, math.ceil(far))
     return np.geomspace(start, weight, n + 1)[1:] if n > 1 else np.array([weight])
 
 
@@ -381,6 +393,12 @@ def _working_sets(
                 best = fit
             best = replace(best, u=dual.u, v=dual.v, dual=dual.dual)
         wanted = np.flatnonzero(~chosen & (np.abs(v) > penalty.l1))
+    support = np.flatnonzero(best.b)
+    if best.gap > tol and len(support) < len(y) and time.perf_counter() < deadline:
+        u = _residual(_times(Z, best.b) + best.b0, y)
+        slope = penalty.l1 * np.sign(best.b[support]) + penalty.l2 * best.b[support]
+        u = _corrected(Z[:, support], y, u, -slope * (1 - _MARGIN))
+        best = _assess(Z, y, penalty, best.b, (best.u, best.v), (u, _transposed_times(Z, u)))
     return replace(best, steps=steps)
 
 
@@ -418,9 +436,12 @@ def _interior_point(
     central = max(primal - _dual(u, v, penalty), accuracy * primal) / (2 * b.size)
     pair = np.maximum(_both(b), central / s)
     least, since = math.inf, 0
+    best = b, b != 0, u, 0
     for steps in range(_MAX_STEPS):
         b = pair[0] - pair[1]
         scores = _times(Z, b)
+        if not np.isfinite(scores).all():
+            break
         scores += _intercept(scores, y)
         primal = _loss(scores, y) + penalty(b)
         gap = primal - _dual(u, v, penalty)
@@ -552,16 +573,40 @@ def _ridge(
     Z: NDArray[Any], y: Array, penalty: _Penalty, warm: _Fit, tol: float, deadline: float
 ) -> _Fit:
     """Fit scikit-learn's Newton solver to the principal components (if p > n) of ``Z``."""
-    design = np.asarray(Z, dtype=np.float64)
+    design, back = np.asarray(Z, dtype=np.float64), None
     if Z.shape[1] > Z.shape[0]:
         values, vectors = linalg.eigh(_gram(Z, np.ones(Z.shape[1])))
-        design = vectors * np.sqrt(np.maximum(values, 0))
-    model = LogisticRegression(C=1 / penalty.l2, solver="newton-cholesky", tol=tol * 1e-6)
-    q = model.fit(design, y).predict_proba(design)[:, 1]
-    b = model.coef_[0]
-    if Z.shape[1] > Z.shape[0]:
-        b = _transposed_times(Z, y - q) / penalty.l2
-    return replace(_assess(Z, y, penalty, b), steps=int(model.n_iter_[0]))
+        used = values > values[-1] * len(values) * np.finfo(np.float64).eps
+        design = vectors[:, used] * np.sqrt(values[used])
+        back = vectors[:, used] / np.sqrt(values[used])
+    accuracy = max(tol * 1e-6 * min(1.0, penalty.l2), 1e-16)  # of slopes, l2 |b_j| / n at most
+    model = LogisticRegression(C=1 / penalty.l2, solver="newton-cholesky", tol=accuracy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the gap tells
+        model.fit(design, y)
+    part = model.coef_[0]
+    b = part if back is None else _transposed_times(Z, back @ part)
+    fit = _assess(Z, y, penalty, b)
+    if fit.gap > tol and time.perf_counter() < deadline:
+        u = _residual(model.decision_function(design), y)
+        u = _corrected(design, y, u, -penalty.l2 * part)
+        fit = _assess(Z, y, penalty, b, (u, _transposed_times(Z, u)))
+    return replace(fit, steps=int(model.n_iter_[0]))
+
+
+def _corrected(Z: NDArray[Any], y: Array, u: Array, wanted: Array) -> Array:
+    """Return the dual point next to ``u`` with sum 0 and Z'u = ``wanted``, if there is one.
+
+    Where classes overlap and the penalty is tiny, |x_j'u| of the residual exceeds the bound by
+    many times the bound, though by little of what cancels in the sum; a multiple of u that
+    obeys the bound says nothing. "Next to" is meant in the metric of the entropy.
+    """
+    A = np.column_stack([np.ones(len(y)), Z]).astype(np.float64)
+    root = np.sqrt(np.abs(u) * (1 - np.abs(u)))
+    excess = u @ A - np.r_[0.0, wanted]
+    moved = u - root * np.linalg.lstsq((root[:, np.newaxis] * A).T, excess, rcond=None)[0]
+    m = (1 - 2 * y) * moved
+    return moved if m.min() > 0 and m.max() < 1 else u
 
 
 def _blocks(Z: NDArray[Any]) -> list[slice]:
@@ -631,6 +676,7 @@ def _intercept(scores: Array, y: Array) -> float:
         xtol=1e-13,
         rtol=1e-15,
         maxiter=2000,
+        disp=False,
     )
 
 
@@ -639,9 +685,15 @@ def _standardized(X: NDArray[Any]) -> tuple[NDArray[Any], Array, Array]:
     Z, mean, scale = np.empty_like(X, order="C"), np.empty(X.shape[1]), np.empty(X.shape[1])
     for columns in _blocks(X):
         part = X[:, columns].astype(np.float64)
-        mean[columns] = part.mean(axis=0)
         constant = part.min(axis=0) == part.max(axis=0)
-        scale[columns] = np.where(constant, 1.0, part.std(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean[columns] = part.mean(axis=0)
+            scale[columns] = np.where(constant, 1.0, part.std(axis=0))
+        if not ((scale[columns] >= _SMALLEST) & (scale[columns] < math.inf)).all():
+            raise ValueError(
+                "X is too large or too small: the variances of its columns leave the range of "
+                "float64. Multiply X by a constant."
+            )
         Z[:, columns] = np.where(constant, 0.0, (part - mean[columns]) / scale[columns])
     return Z, mean, scale
 
@@ -652,7 +704,7 @@ def _check(
     """Return ``X``, ``y`` and ``lambdas`` as arrays, or say what is wrong."""
     from mammocourse.logistic import _check_classes  # which imports this module
 
-    matrix = check_array(X, dtype=[np.float32, np.float64])
+    matrix = check_array(X, dtype=[np.float32, np.float64], input_name="X")
     weights = np.atleast_1d(np.asarray(lambdas, dtype=np.float64))
     needed = weights.size * matrix.shape[1] * 8
     if hasattr(os, "sysconf"):

@@ -35,6 +35,7 @@ Vickers, A. J. and Elkin, E. B. (2006). Decision curve analysis. Medical Decisio
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterator
@@ -359,16 +360,22 @@ def paired_bootstrap_auc(
 def _placements(y: Array, s: Array) -> Array:
     """Return for each row the share of the other class on its right side (ties 1/2).
 
-    The mean over either class is the AUC. The rank among all rows less the rank within
-    the own class counts the rows of the other class below.
+    The mean over either class is the AUC. One sort; tied rows share the mean of the counts
+    before and after them.
     """
-    positive = y == 1
-    n_positive = np.count_nonzero(positive)
-    ranks = stats.rankdata(s)
-    below = np.empty(len(y))
-    for rows in (positive, ~positive):
-        below[rows] = ranks[rows] - stats.rankdata(s[rows])
-    return np.where(positive, below / (len(y) - n_positive), 1 - below / n_positive)
+    order = np.argsort(s)
+    ranked, positive = s[order], y[order] == 1
+    start = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    end = np.append(start[1:], len(y))
+    negatives = np.append(0, np.cumsum(~positive))
+    positives = np.arange(len(y) + 1) - negatives
+    below, above = (
+        np.repeat((count[start] + count[end]) / 2 / count[-1], end - start)
+        for count in (negatives, positives)
+    )
+    placements = np.empty(len(y))
+    placements[order] = np.where(positive, below, 1 - above)
+    return placements
 
 
 def _mean_auc(y: Array, placements: Array) -> float:
@@ -413,6 +420,13 @@ def _draws(y: Array, codes: Codes, n_resamples: int, seed: int) -> Iterator[Arra
             "groups names a single patient; an interval needs several. Report the value alone."
         )
     has = np.column_stack([np.bincount(codes, y == label) > 0 for label in (0, 1)]).astype(float)
+    for label, count in enumerate(has.sum(axis=0)):
+        if count < 2:
+            raise ValueError(
+                f"y has only one patient of class {label}; the bootstrap needs two of each class, "
+                "or it draws that one every time. Report the value without an interval, or "
+                "collect more patients."
+            )
     missing = n_resamples
     while missing:
         size = min(missing, max(1, _BLOCK // len(y)))
@@ -1350,6 +1364,8 @@ def _check_target(name: str, value: Any) -> None:
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, str | bytes):  # float() reads text, the formulas do not
+        return math.nan
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -1357,4 +1373,8 @@ def _number(value: Any) -> float:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, IntervalWarning, stacklevel=4)
+    """Warn at the line that called this module, however deep inside it we are."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, IntervalWarning, stacklevel=level)

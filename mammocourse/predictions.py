@@ -19,7 +19,7 @@ import contextlib
 import csv
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -92,20 +92,27 @@ def write_predictions(path: str | Path, frame: pd.DataFrame) -> None:
     ------
     ValueError
         If the table is not as described.
+    DatasetError
+        If the file cannot be written.
     """
     columns = [name for name in (*REQUIRED, *OPTIONAL) if name in frame]
     table = _checked(frame[columns], "frame")
     path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("x", encoding="utf-8", newline="") as file:
             table.to_csv(file, index=False, lineterminator="\n")
-        os.chmod(name, 0o644)  # a temporary file is private
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(
+            f"{path} cannot be written ({reason}). Give the path of a file, in a folder that "
+            "you may write to."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # no longer there if all went well
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
@@ -168,9 +175,10 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         "label": (~table["label"].isin([0, 1]), "it must be 0 or 1"),
         "score": (score.isin([np.inf, -np.inf]) | score.isna(), "it must be a finite number"),
     }
-    for name in ("id", "group"):
-        empty = table[name].isna() | (table[name].astype(str).str.strip() == "")
-        wrong[name] = (empty, "it must not be empty")
+    texts = {name: table[name].astype(str) for name in ("id", "group", "model") if name in table}
+    for name, text in texts.items():
+        unfit = table[name].isna() | (text.str.strip() == "") | text.str.contains(r"[\r\n\0]")
+        wrong[name] = (unfit, "it must not be empty, and stand on one line")
     for name, allowed in _ALLOWED.items():
         if name in table:
             wrong[name] = (~table[name].isin(allowed), f"it must be one of {', '.join(allowed)}")
@@ -179,6 +187,7 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             row = int(np.argmax(bad))
             value = table[name].tolist()[row]
             raise ValueError(f"{where}: {name} is {value!r} in row {row}; {expected}.")
+    table = table.assign(**texts)  # 7 and "7" are the same in the file
     keys = [name for name in ("id", *OPTIONAL) if name in table]
     doubled = table.duplicated(keys)
     if doubled.any():
@@ -187,5 +196,4 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             f"{where}: the id {table['id'].iloc[row]!r} occurs twice for the same model "
             f"(row {row}). Name each image once; average the scores of its copies."
         )
-    texts = {name: table[name].astype(str) for name in ("id", "group")}
-    return table.assign(**texts, label=table["label"].astype(int), score=score)
+    return table.assign(label=table["label"].astype(int), score=score)

@@ -343,7 +343,9 @@ def changed(**arguments):
         ({"y": np.arange(20)}, "0 and 1"),
         ({"y": np.zeros(19)}, "20 rows"),
         ({"y": np.zeros((20, 1))}, "1d"),
-        ({"X": np.full((20, 5), np.nan)}, "NaN"),
+        ({"X": np.full((20, 5), np.nan)}, "Input X contains NaN"),
+        ({"X": problem(20, 5)[0] * 1e200}, "X is too large or too small.*Multiply"),
+        ({"X": problem(20, 5)[0] * 1e-200}, "X is too large or too small.*Multiply"),
         ({"X": np.zeros(20)}, "2D"),
         ({"X": np.zeros((20, 0))}, "0 feature"),
     ],
@@ -357,3 +359,100 @@ def test_more_lambdas_than_memory_allows_names_the_size():
     lambdas = np.broadcast_to(1.0, 10**12)
     with pytest.raises(MemoryError, match=r"1000000000000 lambdas and 5 columns takes 37252\.9"):
         lasso_path(**changed(lambdas=lambdas))
+
+
+def bound_of(X, y, coef, intercept, lam, l1_ratio):
+    """Lower bound of the minimum from a fit: its residual, moved by Newton's step to optimality.
+
+    In the metric of the entropy, to where X'u is minus the slope of the penalty on the support.
+    """
+    used = coef != 0
+    A = np.column_stack([np.ones(len(y)), X[:, used]])
+    q = special.expit(X @ coef + intercept)
+    u = q - y
+    slope = lam * (l1_ratio * np.sign(coef[used]) + (1 - l1_ratio) * coef[used])
+    w = q * (1 - q)
+    system = A.T @ (w[:, np.newaxis] * A)
+    u = u - w * (A @ np.linalg.lstsq(system, A.T @ u + np.r_[0, slope], rcond=None)[0])
+    v = X.T @ u
+    if l1_ratio:
+        u, v = (part * min(1, lam * l1_ratio / np.abs(v).max()) for part in (u, v))
+        conjugate = 0.0
+    else:
+        conjugate = v @ v / (2 * lam)
+    m = np.abs(u)
+    assert ((1 - 2 * y) * u > 0).all()
+    assert m.max() < 1
+    return (special.entr(m) + special.entr(1 - m)).sum() - conjugate
+
+
+def grey_values(seed):
+    """Few pixels from 0 to 255 and classes that overlap: the MLE exists."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 255, size=(300, 3)).astype(float)
+    return X, (rng.random(300) < special.expit((X[:, 0] - 127) / 70)).astype(float)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("standardize", [True, False])
+def test_lasso_with_a_tiny_penalty_where_the_mle_exists(seed, standardize):
+    X, y = grey_values(seed)
+    lambdas = [1e-3, 1e-4, 1e-5, 1e-7]
+    path = lasso_path(X, y, lambdas, standardize=standardize)
+    assert path.converged_.all()
+    if not standardize:
+        for k, lam in enumerate(lambdas):
+            least = bound_of(X, y, path.coef_[k], path.intercept_[k], lam, 1)
+            assert path.objective_[k] == pytest.approx(least, rel=1e-3)  # tol
+    mle = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000)
+    mle.fit(StandardScaler().fit_transform(X), y)
+    np.testing.assert_allclose(path.coef_[-1] * X.std(axis=0), mle.coef_[0], atol=FLOAT32)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-8])
+def test_ridge_with_a_tiny_penalty_and_more_columns_than_rows(tol, overlap):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 150))
+    X, y = np.r_[X, X], np.tile(np.repeat([0.0, 1.0], 30), 2)
+    if overlap:
+        y[:8] = 1  # the same rows with the other class
+    Z = StandardScaler().fit_transform(X)
+    lambdas = [1e-2, 1e-3, 1e-4, 1e-6]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = lasso_path(Z, y, lambdas, l1_ratio=0, standardize=False, tol=tol)
+    assert path.converged_.all()
+    for k, lam in enumerate(lambdas):
+        fitted = objective(Z, y, path.coef_[k], path.intercept_[k], lam, 0)
+        least = bound_of(Z, y, path.coef_[k], path.intercept_[k], lam, 0)
+        assert path.objective_[k] == pytest.approx(fitted, rel=ITERATIVE)
+        assert fitted == pytest.approx(least, rel=max(tol, ITERATIVE))
+
+
+@pytest.mark.parametrize("l1_ratio", [1e-300, 1e-9, 1e-8, 1e-6])
+def test_elastic_net_next_to_ridge(l1_ratio):
+    X, y = grey_values(4)
+    near = lasso_path(X, y, [1.0, 1e-3], l1_ratio=l1_ratio)
+    ridge = lasso_path(X, y, [1.0, 1e-3], l1_ratio=0)
+    assert near.converged_.all()
+    np.testing.assert_allclose(near.objective_, ridge.objective_, rtol=1e-3)  # tol
+
+
+@pytest.mark.parametrize(("lam", "l1_ratio"), [(1e-300, 1.0), (5e-324, 0.5), (1e-300, 0.0)])
+def test_a_lambda_beyond_float64_is_said_not_to_converge(lam, l1_ratio):
+    X, y = problem(20, 5)
+    with pytest.warns(ConvergenceWarning, match="larger lambdas"):
+        path = lasso_path(X, y, [1.0, lam], l1_ratio=l1_ratio)
+    assert path.converged_.tolist() == [True, False]
+    assert path.duality_gap_[1] > 1e-3
+    assert np.isfinite(path.coef_).all()
+
+
+def test_columns_out_of_range_without_standardizing():
+    X, y = problem(20, 5)
+    with pytest.warns(ConvergenceWarning, match="standardize=True"):
+        path = lasso_path(X * 1e200, y, [1.0], standardize=False)
+    assert not path.converged_.any()
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        lasso_path(X, y, [1.0]).decision_function(np.full((1, 5), np.nan))

@@ -1,8 +1,10 @@
 """Intervals, paired tests, operating points, calibration: each against an independent oracle."""
 
 import copy
+import importlib.util
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -209,7 +211,7 @@ def test_interval_and_p_value_of_the_paired_bootstrap_agree():
 
 
 def test_the_seed_decides_and_rare_classes_are_drawn():
-    y = np.array([1] + [0] * 30)
+    y = np.array([1] + [0] * 29 + [1])
     s, groups = np.arange(31) % 7, np.arange(31) // 2
     first, again = (roc_auc_ci(y, s, groups=groups, method="bootstrap", seed=1) for _ in range(2))
     assert first == again
@@ -251,7 +253,7 @@ def test_bootstrap_interval_reflects_the_quantiles_of_the_draws_on_the_logit_sca
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), min_size=4))
 def test_bootstrap_interval_holds_its_estimate_in_the_smallest_samples(rows):
     y, s, groups = np.array(rows).T
-    if len(np.unique(y)) == 2 and len(np.unique(groups)) > 1:
+    if min(len(np.unique(groups[y == label])) for label in (0, 1)) > 1:
         found = roc_auc_ci(y, s, groups=groups, method="bootstrap", n_resamples=100)
         assert 0 <= found.low <= found.auc <= found.high <= 1
 
@@ -674,6 +676,12 @@ def test_bad_groups_are_named(function, groups, message):
         (lambda: reliability_table(Y, P, strategy="kmeans"), "strategy is 'kmeans'"),
         (lambda: decision_curve(Y, P, [0.5, 1]), "thresholds must"),
         (lambda: decision_curve(Y, P, prevalence=-1), "prevalence is -1"),
+        (lambda: roc_auc_ci(Y, S, confidence_level="0.95"), "confidence_level is '0.95'"),
+        (lambda: classification_summary(Y, P, threshold="0.5"), "threshold is '0.5'"),
+        (lambda: classification_summary(Y, P, prevalence=".1"), "prevalence is '.1'"),
+        (lambda: predictive_values("0.7", 0.5, 0.1), "sensitivity is '0.7'"),
+        (lambda: sensitivity_at_specificity(Y, S, np.str_("0.9")), "specificity is .*'0.9'"),
+        (lambda: choose_threshold(Y, S, cost_ratio="5"), "cost_ratio is '5'"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -710,3 +718,74 @@ def test_calibration_needs_two_patients():
     y, p = np.tile([0, 1, 1], 40), np.tile([0.3, 0.6, 0.2], 40)
     with pytest.raises(ValueError, match="single patient"):
         calibration(y, p, groups=np.zeros(120))
+
+
+def test_a_class_of_one_patient_has_no_bootstrap():
+    lonely = [1, 1, 0, 0, 0], [0.5, 0.3, 0.4, 0.2, 0.1]
+    groups = [0, 0, 1, 1, 2]  # two rows of class 1, of one patient
+    for call in (
+        lambda: roc_auc_ci(*lonely, groups=groups, method="bootstrap"),
+        lambda: paired_bootstrap_auc(*lonely, lonely[1][::-1], groups),
+        lambda: sensitivity_at_specificity(*lonely, 1, groups=groups),
+    ):
+        with pytest.raises(ValueError, match=r"only one patient of class 1.*without an interval"):
+            call()
+    with pytest.raises(ValueError, match="only one patient of class 0"):
+        roc_auc_ci([1, 1, 0], [1, 2, 3], method="bootstrap")
+
+
+@pytest.mark.parametrize("decimals", [0, 2, 10])
+def test_placements_are_differences_of_ranks_to_the_last_bit(decimals):
+    y, s, _, _ = sample(n=1000, decimals=decimals)
+    ranks, expected = stats.rankdata(s), np.empty(1000)
+    for label, rest in ((1, np.sum(y == 0)), (0, np.sum(y == 1))):
+        below = (ranks[y == label] - stats.rankdata(s[y == label])) / rest
+        expected[y == label] = below if label else 1 - below
+    np.testing.assert_array_equal(metrics._placements(y.astype(float), s), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda y, s: roc_auc_ci(y, s),
+        lambda y, s: roc_auc_ci(y, s, method="bootstrap", n_resamples=100),
+        lambda y, s: roc_auc_ci(y, 10 * y),
+        lambda y, s: roc_auc_ci(y, 0 * y),
+        lambda y, s: delong_test(y, s, -s),
+        lambda y, s: paired_bootstrap_auc(y, s, -s, None, n_resamples=100),
+        lambda y, s: sensitivity_at_specificity(y, s, 0.5, n_resamples=100),
+        lambda y, s: classification_summary(y, s > 0, groups=np.arange(40) // 2),
+        lambda y, s: calibration(y, special.expit(s)),
+    ],
+)
+def test_warnings_point_at_the_line_of_the_caller(call):
+    rng = np.random.default_rng(0)
+    y, s = np.tile([0, 1], 20), rng.standard_normal(40)
+    with pytest.warns(IntervalWarning) as caught:
+        call(y, s)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+# --- The measured coverage
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """Return benchmarks/metrics.py as a module."""
+    path = Path(__file__).parents[1] / "benchmarks" / "metrics.py"
+    spec = importlib.util.spec_from_file_location("benchmark_metrics", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_fast_draws_of_the_benchmark_have_the_moments_of_ours(benchmark):
+    y, codes = np.array([1.0, 1, 0, 0, 0, 1, 0]), np.array([0, 0, 1, 1, 2, 3, 4])
+    n = 20_000
+    fast = benchmark.drawn(y.tobytes(), codes.tobytes(), n, 1)
+    ours = np.concatenate(list(metrics._draws(y, codes, n, 2)))
+    assert fast.shape == ours.shape
+    for power in (1, 2):
+        error = np.sqrt((fast**power).var(axis=0) / n + (ours**power).var(axis=0) / n)
+        distance = np.abs((fast**power).mean(axis=0) - (ours**power).mean(axis=0))
+        assert (distance < MONTE_CARLO_ERRORS * error).all()

@@ -1,5 +1,7 @@
 """The stored format of predictions: what is written is what is read, and nothing else."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +65,10 @@ BAD = [
     (table(id=["a", " ", "b"]), "id is ' ' in row 1"),
     (table(split="dev"), "split is 'dev' in row 0; it must be one of train, val, test"),
     (table(scale="medium"), "scale is 'medium'"),
+    (table(model=["a", None, "b"]), r"model is (None|nan) in row 1; it must not be empty"),
+    (table(model=""), "model is '' in row 0"),
+    (table(id=["a", "b\rc", "d"]), r"id is 'b\\rc' in row 1; it must not be empty, and stand on"),
+    (table(group=["a", "b", "c\nd"]), "group is .* in row 2"),
     (table(id=["a", "a", "b"]), r"the id 'a' occurs twice for the same model \(row 1\)"),
 ]
 
@@ -139,3 +145,35 @@ def test_other_columns_are_left_out(tmp_path):
     path = tmp_path / "more.csv"
     path.write_text("id,junk,group,label,score\na,7,b,0,1\n")
     assert list(read_predictions(path).columns) == ["id", "group", "label", "score"]
+
+
+def test_numbers_and_texts_that_read_alike_are_one_id(tmp_path):
+    with pytest.raises(ValueError, match=r"the id '7' occurs twice for the same model \(row 1\)"):
+        write_predictions(tmp_path / "a.csv", table(id=[7, "7", 8]))
+
+
+@pytest.mark.parametrize("kind", ["folder", "below a file", "long name"])
+def test_a_path_that_cannot_be_written_is_named(tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    path = {
+        "folder": tmp_path / "folder",
+        "below a file": tmp_path / "file" / "a.csv",
+        "long name": tmp_path / ("a" * 254),
+    }[kind]
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DatasetError) as caught:
+        write_predictions(path, table())
+    assert str(caught.value).startswith(f"{path} cannot be written (")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_permissions_are_those_of_any_new_file(tmp_path, mask):
+    old = os.umask(mask)
+    try:
+        write_predictions(tmp_path / "a.csv", table())
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a.csv").stat().st_mode & 0o777 == 0o666 & ~mask
