@@ -8,7 +8,7 @@ COLAB := .venv-colab
 export PYTHON_FOR_VENV
 export MAMMOCOURSE_MODE ?= small
 
-.PHONY: help book test test-all notebooks lab bench full wheel colab-check lock clean
+.PHONY: help book test test-all notebooks lab bench full pretrain wheel colab-check lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ bench: $(READY)  ## Measure the course's code side by side with what people use 
 
 full: $(READY)  ## Run a chapter at full scale and store its results: make full CHAPTER=02
 	$(PYTHON) book/_tools/full.py $(CHAPTER)
+
+pretrain: $(READY)  ## Pre-train the course network: data/course_resnet.npz and its control
+	$(PYTHON) book/_tools/pretrain.py
 
 wheel: $(READY)  ## Build the wheel in dist/
 	$(PYTHON) -m build --wheel --no-isolation

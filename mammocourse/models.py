@@ -7,10 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mammocourse.resnet import (
+    CachedTrunk,
+    build_resnet50_classifier,
+    build_resnet_classifier,
+    cache_trunk,
+    freeze_batchnorm,
+    freeze_until,
+)
+
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["build_mnist_cnn"]
+__all__ = [
+    "CachedTrunk",
+    "build_mnist_cnn",
+    "build_resnet50_classifier",
+    "build_resnet_classifier",
+    "cache_trunk",
+    "freeze_batchnorm",
+    "freeze_until",
+]
 
 
 def build_mnist_cnn(classes: int = 2) -> keras.Sequential:
