@@ -150,6 +150,26 @@ def test_what_belongs_to_another_chapter_does_not(small_course: Path, name: str)
     assert course.environment_key(course.chapters()[0]) != before
 
 
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("data/results/coverage.csv", 'data_path("results/coverage.csv")'),
+        ("data/results/predictions/02_lasso.csv", "import mammocourse.predictions"),
+    ],
+)
+def test_stored_tables_belong_to_the_chapters_that_read_them(
+    small_course: Path, name: str, reader: str
+) -> None:
+    path = small_course / name
+    path.parent.mkdir(parents=True)
+    for code, belongs in [("print(1)", False), (reader, True)]:
+        write_chapter(small_course, code)
+        path.unlink(missing_ok=True)
+        before = course.environment_key(course.chapters()[0])
+        path.write_text("new")
+        assert (course.environment_key(course.chapters()[0]) != before) == belongs
+
+
 def test_gates_of_exercises_are_paired(small_course: Path) -> None:
     write_chapter(small_course, "print(1)\n```\n```{exercise-start}\n```\n```{code-cell}\n1")
     with pytest.raises(SystemExit, match=r"exercise-start.*do not alternate"):

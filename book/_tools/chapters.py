@@ -119,13 +119,19 @@ def environment_key(item: Chapter) -> str:
     """Return a hash of all that can change a chapter's outputs besides its cells.
 
     That is the package, the data, the lock file, the mode and the Python version;
-    not the exercises, quizzes and stored results of other chapters.
+    not the exercises, quizzes and stored results of other chapters, nor a table or the
+    predictions that a run has stored, unless the chapter reads them.
     """
     digest = hashlib.sha256(f"{mode()} {sys.version_info[:2]}".encode())
+    text = item.path.read_text(encoding="utf-8")
     for folder in (ROOT / "mammocourse", ROOT / "data"):
         for path in sorted(folder.rglob("*")):
             of_a_chapter = re.fullmatch(r"(chapter)?(\d\d)", path.stem)
             if not path.is_file() or "__pycache__" in path.parts:
+                continue
+            if path.match("data/results/*.csv") and f"results/{path.name}" not in text:
+                continue
+            if path.match("data/results/predictions/*.csv") and "mammocourse.predictions" not in text:
                 continue
             if of_a_chapter is None or of_a_chapter[2] == item.number:
                 digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
