@@ -131,7 +131,10 @@ def environment_key(item: Chapter) -> str:
                 continue
             if path.match("data/results/*.csv") and f"results/{path.name}" not in text:
                 continue
-            if path.match("data/results/predictions/*.csv") and "mammocourse.predictions" not in text:
+            if (
+                path.match("data/results/predictions/*.csv")
+                and "mammocourse.predictions" not in text
+            ):
                 continue
             if of_a_chapter is None or of_a_chapter[2] == item.number:
                 digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
