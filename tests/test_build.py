@@ -153,7 +153,7 @@ def test_what_belongs_to_another_chapter_does_not(small_course: Path, name: str)
 @pytest.mark.parametrize(
     ("name", "reader"),
     [
-        ("data/results/coverage.csv", 'data_path("results/coverage.csv")'),
+        ("data/results/coverage.csv", '"coverage.csv"'),
         ("data/results/predictions/02_lasso.csv", "import mammocourse.predictions"),
     ],
 )

@@ -129,7 +129,7 @@ def environment_key(item: Chapter) -> str:
             of_a_chapter = re.fullmatch(r"(chapter)?(\d\d)", path.stem)
             if not path.is_file() or "__pycache__" in path.parts:
                 continue
-            if path.match("data/results/*.csv") and f"results/{path.name}" not in text:
+            if path.match("data/results/*.csv") and path.name not in text:
                 continue
             if (
                 path.match("data/results/predictions/*.csv")
