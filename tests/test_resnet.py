@@ -65,6 +65,12 @@ def small_resnet50():
     return build_resnet50_classifier((64, 96, 3), weights=None, head="average")
 
 
+@pytest.fixture(scope="module")
+def stem():
+    """Of a network whose frozen part is the stem alone: quick to run."""
+    return course(trainable_from="conv2")
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(resnet._Blocks, "SIZE", 4)
@@ -454,8 +460,10 @@ def test_training_the_head_trains_the_model_as_training_the_model_does():
         np.testing.assert_allclose(after[path], value, atol=FLOAT32, err_msg=path)
 
 
-def test_features_on_disk_are_a_memory_map_and_computed_once(tmp_path, small_blocks, monkeypatch):
-    model, images = course(), pictures()
+def test_features_on_disk_are_a_memory_map_and_computed_once(
+    stem, tmp_path, small_blocks, monkeypatch
+):
+    model, images = stem, pictures()
     expected = cache_trunk(model, images).features
     first = cache_trunk(model, images, directory=tmp_path / "new" / "folder")
     assert isinstance(first.features, np.memmap)
@@ -475,8 +483,8 @@ def count_blocks(monkeypatch):
     return written
 
 
-def test_killed_run_loses_at_most_one_block(tmp_path, small_blocks, monkeypatch):
-    model, images = course(), pictures()
+def test_killed_run_loses_at_most_one_block(stem, tmp_path, small_blocks, monkeypatch):
+    model, images = stem, pictures()
     expected = cache_trunk(model, images).features
     with monkeypatch.context() as patch:
         replace, calls = resnet.os.replace, []
@@ -515,9 +523,9 @@ def overwrite(path, position, content):
     ],
 )
 def test_damaged_blocks_are_noticed_and_computed_again(
-    suffix, damage, blocks, tmp_path, small_blocks, monkeypatch
+    suffix, damage, blocks, stem, tmp_path, small_blocks, monkeypatch
 ):
-    model, images = course(), pictures()
+    model, images = stem, pictures()
     expected = np.array(cache_trunk(model, images, directory=tmp_path).features)
     (path,) = tmp_path.glob(f"*{suffix}")
     damage(path)
@@ -550,8 +558,8 @@ def test_entries_belong_to_weights_images_boundary_and_dtype(tmp_path):
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_dataset_of_images_gives_the_same_features(batched, on_disk, tmp_path, small_blocks):
-    model, images = course(), pictures()
+def test_dataset_of_images_gives_the_same_features(batched, on_disk, stem, tmp_path, small_blocks):
+    model, images = stem, pictures()
     dataset = tf.data.Dataset.from_tensor_slices(images)
     dataset = dataset.batch(3) if batched else dataset
     directory = tmp_path if on_disk else None
@@ -562,10 +570,10 @@ def test_dataset_of_images_gives_the_same_features(batched, on_disk, tmp_path, s
         assert len(list(tmp_path.glob("*.npy"))) == 1
 
 
-def test_dataset_that_changes_between_passes_is_refused(tmp_path):
+def test_dataset_that_changes_between_passes_is_refused(stem, tmp_path):
     dataset = tf.data.Dataset.from_tensor_slices(pictures(30)).shuffle(30, seed=1)
     with pytest.raises(ValueError, match=r"second pass.*shuffle"):
-        cache_trunk(course(), dataset, directory=tmp_path)
+        cache_trunk(stem, dataset, directory=tmp_path)
 
 
 def with_labels():
@@ -586,9 +594,9 @@ def with_labels():
         (with_labels, "lambda x, y: x"),
     ],
 )
-def test_bad_images_are_errors_with_a_remedy(images, message):
+def test_bad_images_are_errors_with_a_remedy(images, message, stem):
     with pytest.raises(ValueError, match=f"(?s){message}"):
-        cache_trunk(course(), images())
+        cache_trunk(stem, images())
 
 
 def test_model_without_a_frozen_or_a_trained_part_is_refused():
@@ -633,7 +641,7 @@ def test_features_too_large_for_float16_are_an_error():
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float64"}, {"batch_size": 0}, {"batch_size": 2.5}])
-def test_options_of_the_cache_are_checked(options):
+def test_options_of_the_cache_are_checked(options, stem):
     (name,) = options
     with pytest.raises(ValueError, match=f"{name} is"):
-        cache_trunk(course(), pictures(), **options)
+        cache_trunk(stem, pictures(), **options)
