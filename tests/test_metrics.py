@@ -33,6 +33,7 @@ from mammocourse.metrics import (
     roc_auc_ci,
     sensitivity_at_specificity,
 )
+from mammocourse.resources import data_path
 from tolerances import FLOAT64, ITERATIVE, MONTE_CARLO_ERRORS
 
 Z = stats.norm.ppf(0.975)
@@ -777,6 +778,20 @@ def benchmark():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_stored_coverage_is_that_of_the_code_of_today(benchmark):
+    table = pd.read_csv(data_path("results/coverage.csv"), comment="#")
+    design = benchmark.SINGLE[0]
+    found = []
+    for seed in np.random.SeedSequence(0).spawn(int(table.data_sets.max())):
+        data = benchmark.simulate(design, np.random.default_rng(seed))
+        auc = roc_auc_ci(data.y, data.s1)
+        found.append(auc.low <= design.auc <= auc.high)
+    same = table.measure.str.contains("one image") & (table.interval == "DeLong, ours")
+    fields = design._asdict().items()
+    row = table[same & np.all([table[name] == value for name, value in fields], axis=0)]
+    assert row.coverage.tolist() == pytest.approx([np.mean(found)], abs=ITERATIVE)
 
 
 def test_fast_draws_of_the_benchmark_have_the_moments_of_ours(benchmark):
