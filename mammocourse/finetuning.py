@@ -597,7 +597,6 @@ def search(
     *,
     storage: str | os.PathLike[str],
     n_trials: int | None = None,
-    sampler: str = "grid",
     seed: int = 0,
     retry_failed: bool = False,
     verbose: int = 0,
@@ -622,7 +621,6 @@ def search(
         study's name, "search".
     n_trials : int, optional
         Only so many combinations, drawn with ``seed``. A later call may ask for more.
-    sampler : {"grid"}
     seed : int
         Of the order of execution.
     retry_failed : bool
@@ -650,8 +648,6 @@ def search(
     import optuna
     from tqdm.auto import tqdm
 
-    if sampler != "grid":
-        raise ValueError(f"sampler is {sampler!r}; only 'grid' is there (n_trials draws from it).")
     if not grid or not all(len(values) for values in grid.values()):
         raise ValueError("grid is empty; it must be a dict with at least one value per name.")
     if n_trials is not None and n_trials < 1:

@@ -598,7 +598,6 @@ def test_study_of_another_grid_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sampler": "tpe"}, "sampler is 'tpe'"),
         ({"grid": {}}, "grid is empty"),
         ({"grid": {"rate": ()}}, "grid is empty"),
         ({"n_trials": 0}, "n_trials is 0"),
