@@ -245,9 +245,28 @@ def test_bootstrap_interval_reflects_the_quantiles_of_the_draws_on_the_logit_sca
     rarer = min(len(np.unique(groups[y == label])) for label in (0, 1))
     center = special.logit(found.auc)
     above = np.quantile(draws, [0.975, 0.025]) - center
-    expected = special.expit(center - np.sqrt(rarer / (rarer - 1)) * above)
+    parts = []  # of the variance, from the patients of each class, and its degrees of freedom
+    for label in (0, 1):
+        total = {}
+        for i in np.flatnonzero(y == label):
+            right = (s[y == 1 - label] < s[i]) == label
+            total.setdefault(groups[i], []).append(np.mean(right) - found.auc)
+        k = len(total)
+        variance = sum(sum(d) ** 2 for d in total.values()) / np.sum(y == label) ** 2
+        parts.append((variance * k / (k - 1), k - 1))
+    df = sum(v for v, _ in parts) ** 2 / sum(v**2 / d for v, d in parts)
+    wider = np.sqrt(rarer / (rarer - 1)) * stats.t.ppf(0.975, df) / stats.norm.ppf(0.975)
+    expected = special.expit(center - wider * above)
     half_a_pair = 1 / (120 * 100)  # shifts a logit by about this
     np.testing.assert_allclose([found.low, found.high], expected, atol=half_a_pair)
+
+
+def test_degrees_of_freedom_of_independent_rows_are_welchs():
+    y, s, _, _ = sample(n_groups=60)
+    placements, rows = metrics._placements(y, s), np.arange(len(y))
+    found = metrics._degrees_of_freedom(y, placements, rows, metrics._patients(y, rows))
+    welch = stats.ttest_ind(placements[y == 1], placements[y == 0], equal_var=False)
+    assert found == pytest.approx(welch.df, rel=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
