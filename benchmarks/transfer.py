@@ -17,6 +17,8 @@ the graph. "Pays off" is the number of epochs after which filling the cache has 
 earned back. The peak is that of the whole process and grows with the sizes above it.
 
     OMP_NUM_THREADS=1 python benchmarks/transfer.py [--images N] [--rounds N] [--sizes 64 128]
+
+With ``--store`` the table goes to ``data/results/transfer.csv``, which chapter 9 shows.
 """
 
 from __future__ import annotations
@@ -37,16 +39,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import cv2
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.models import build_resnet_classifier, cache_trunk
-from provenance import processor, versions
+from provenance import processor, versions, write_csv
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 
 BATCH = 32
+STORED = Path(__file__).resolve().parents[1] / "data" / "results" / "transfer.csv"
 
 
 def write_images(folder: Path, n: int, size: int) -> np.ndarray:
@@ -93,8 +97,8 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> None:
-    """Print one row: an architecture at one size."""
+def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """Measure, print and return one row: an architecture at one size."""
     pixels, labels = write_images(folder, n, size), np.arange(n) % 2
     images = pixels.astype(np.float32) / 255
     build = {"architecture": architecture, "weights": None}
@@ -114,15 +118,34 @@ def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> 
     }
     taken = [{way: seconds(run) for way, run in ways.items()} for _ in range(rounds + 1)]
     thesis, arrays, ours = (float(np.median([row[way] for row in taken[1:]])) for way in ways)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(
-        f"{architecture:9}{size:>5}{thesis:>8.2f}{arrays:>8.2f}{ours:>8.2f}{filling:>9.2f}"
-        f"{opening:>9.2f}{n / thesis:>8.1f}{n / ours:>8.1f}{thesis / ours:>8.2f}"
-        f"{arrays / ours:>8.2f}{filling / (thesis - ours):>8.2f}"
-        f"{cached.features.nbytes / 2**20:>8.1f}{cached.features.nbytes / pixels.nbytes:>8.1f}"
-        f"{peak:>8.0f}",
-        flush=True,
-    )
+    row: dict[str, Any] = {
+        "network": architecture,
+        "side": size,
+        "thesis": thesis,
+        "arrays": arrays,
+        "cached": ours,
+        "filling": filling,
+        "opening": opening,
+        "thesis_images_per_second": n / thesis,
+        "cached_images_per_second": n / ours,
+        "thesis_over_cached": thesis / ours,
+        "arrays_over_cached": arrays / ours,
+        "epochs_to_pay_off": filling / (thesis - ours),
+        "cache_mib": cached.features.nbytes / 2**20,
+        "cache_over_8_bit": cached.features.nbytes / pixels.nbytes,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+    }
+    print("".join(f"{value:>{width}}" for value, width in zip(shown(row), WIDTHS, strict=True)))
+    sys.stdout.flush()
+    return row
+
+
+WIDTHS = (9, 5, 8, 8, 8, 9, 9, 8, 8, 8, 8, 8, 8, 8, 8)
+
+
+def shown(row: dict[str, Any]) -> list[str]:
+    """Return the values of a row as text."""
+    return [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
 
 
 def main() -> None:
@@ -132,6 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured epochs (default 3)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224], help="pixels")
     parser.add_argument("--architectures", nargs="+", default=["course", "resnet50"])
+    parser.add_argument("--store", action="store_true", help="write data/results/transfer.csv")
     arguments = parser.parse_args()
     print(f"processor: {processor()}; one thread")
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
@@ -147,11 +171,18 @@ def main() -> None:
         f"{'thesis':>8}{'cached':>8}{'th/ca':>8}{'ar/ca':>8}{'off':>8}{'MiB':>8}{'8-bit':>8}"
         f"{'MiB':>8}"
     )
+    rows = []
     for architecture in arguments.architectures:
         for size in arguments.sizes:
             with tempfile.TemporaryDirectory() as name:
-                compare(architecture, size, arguments.images, arguments.rounds, Path(name))
+                how_many = arguments.images, arguments.rounds
+                rows.append(compare(architecture, size, *how_many, Path(name)))
             keras.backend.clear_session()
+    if arguments.store:
+        table = pd.DataFrame(rows).round(4)
+        write_csv(
+            table, STORED, "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]])
+        )
 
 
 if __name__ == "__main__":

@@ -198,7 +198,8 @@ def roc_auc_ci(
     for k groups of the rarer class and from the normal quantile to that of Student's t, with
     Satterthwaite's degrees of freedom of the two classes. The choices come from the benchmark:
     where the rarer class has few patients, the percentile interval is too short on the lower
-    side, and normal quantiles are too short on both.
+    side, and normal quantiles are too short on both. For independent rows "delong" is the
+    one to take: there the bootstrap's interval is a little too long.
 
     Parameters
     ----------

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+from datetime import date
 from pathlib import Path
+
+import pandas as pd
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "statsmodels", "keras", "tensorflow")
 
@@ -29,3 +33,13 @@ def versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return found
+
+
+def write_csv(frame: pd.DataFrame, path: Path, command: str) -> None:
+    """Write a table; its first lines, after #, say how, when and with what it was made."""
+    made = ", ".join(f"{name} {version}" for name, version in versions().items())
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"# {command}\n# {date.today()}, {processor()}\n# {made}\n")
+        frame.to_csv(file, index=False, lineterminator="\n")
+    os.replace(temporary, path)
