@@ -255,6 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--libauc", help="Python of an environment with LibAUC")
     parser.add_argument("--libauc-rows", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["sizes", "growth", "buffers"], help="one table")
     parser.add_argument("--steps", type=int, default=100, help="training steps of each loss")
     arguments = parser.parse_args()
     if arguments.libauc_rows:
@@ -270,9 +271,14 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     print(processor())
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    print_sizes(arguments.libauc)
-    print_growth()
-    print_buffers(arguments.steps)
+    tables: dict[str, Callable[[], None]] = {
+        "sizes": lambda: print_sizes(arguments.libauc),
+        "growth": print_growth,
+        "buffers": lambda: print_buffers(arguments.steps),
+    }
+    for name, print_table in tables.items():
+        if arguments.only in (None, name):
+            print_table()
 
 
 if __name__ == "__main__":
