@@ -135,8 +135,8 @@ def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> 
         "cache_over_8_bit": cached.features.nbytes / pixels.nbytes,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
     }
-    print("".join(f"{value:>{width}}" for value, width in zip(shown(row), WIDTHS, strict=True)))
-    sys.stdout.flush()
+    columns = zip(shown(row), WIDTHS, strict=True)
+    print("".join(f"{value:>{width}}" for value, width in columns), flush=True)
     return row
 
 

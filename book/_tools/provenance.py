@@ -7,8 +7,10 @@ import os
 import platform
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "statsmodels", "keras", "tensorflow")
 
