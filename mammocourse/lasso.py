@@ -46,6 +46,7 @@ from scipy import linalg, optimize, special
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_array
+from threadpoolctl import threadpool_limits
 
 __all__ = ["LassoPath", "RotationOrbits", "lasso_path", "relative_gap", "rotation_orbits"]
 
@@ -202,7 +203,11 @@ def lasso_path(
         for weight in _towards(previous, weights[index]):
             penalty = _Penalty(weight * l1_ratio, weight * (1 - l1_ratio))
             fit = _ridge if ridge else _working_sets
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            # One thread: many small factorizations, where threads wait for one another.
+            with (
+                threadpool_limits(1, "blas"),
+                np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+            ):
                 state = fit(Z, labels, penalty, state, tol, deadline)
         previous = 0.0 if ridge else weights[index]
         coef[index], intercept[index] = state.b, state.b0

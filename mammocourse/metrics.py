@@ -190,16 +190,15 @@ def roc_auc_ci(
 ) -> AUC:
     """Area under the ROC curve with a confidence interval.
 
-    Both intervals live on the logit scale, so they stay inside (0, 1). "delong" takes the
-    standard error of DeLong et al. (1988), computed from ranks in O(n log n), and normal
-    quantiles; it needs independent rows. "bootstrap" draws whole groups with replacement
-    (draws that miss a class are repeated) and reflects the quantiles of the logits of the
-    draws at the estimate (the "basic" interval), widened by the square root of k / (k - 1)
-    for k groups of the rarer class and from the normal quantile to that of Student's t, with
-    Satterthwaite's degrees of freedom of the two classes. The choices come from the benchmark:
-    where the rarer class has few patients, the percentile interval is too short on the lower
-    side, and normal quantiles are too short on both. For independent rows "delong" is the
-    one to take: there the bootstrap's interval is a little too long.
+    Both intervals are symmetric on the logit scale, so they stay inside (0, 1):
+    logit(AUC) plus or minus a quantile times the standard error of the AUC, divided by
+    AUC (1 - AUC). "delong" takes the standard error of DeLong et al. (1988), computed from
+    ranks in O(n log n), and the normal quantile; it needs independent rows. "bootstrap" takes
+    the standard deviation of the AUC over draws of whole groups with replacement (draws that
+    miss a class are repeated), times the square root of k / (k - 1) for k groups of the rarer
+    class, and the quantile of Student's t with Satterthwaite's degrees of freedom of the two
+    classes. The choices come from the benchmark (``benchmarks/metrics.py``): quantiles of the
+    draws are too short where the rarer class has few patients, and so are normal quantiles.
 
     Parameters
     ----------
@@ -246,17 +245,14 @@ def roc_auc_ci(
     if method == "delong":
         _refuse(repeated, 'roc_auc_ci(..., groups=groups, method="bootstrap")')
         error = math.sqrt(_delong_covariance(y, placements[None])[0, 0])
-        half = stats.norm.isf(tail) * error / max(auc * (1 - auc), _ROUNDING)
-        limits = np.array([-half, half])
+        quantile = stats.norm.isf(tail)
     elif method == "bootstrap":
         draws = _resample_auc(y, [s], codes, n_resamples, seed)[:, 0]
         error = count.inflation * float(draws.std(ddof=1))
-        df = _degrees_of_freedom(y, placements, codes, count)
-        wider = count.inflation * float(stats.t.isf(tail, df) / stats.norm.isf(tail))
-        limits = -wider * _logit_quantiles(draws, auc, count, [1 - tail, tail])
+        quantile = stats.t.isf(tail, _degrees_of_freedom(y, placements, codes, count))
     else:
         raise ValueError(f"method is {method!r}; it must be 'delong' or 'bootstrap'.")
-    low, high = _auc_limits(auc, error, limits, count, tail)
+    low, high = _auc_limits(auc, error, quantile, count, tail)
     return AUC(auc, low, high, error, method, count.total)
 
 
@@ -318,8 +314,9 @@ def paired_bootstrap_auc(
     """Compare the AUCs of two scores of the same cases when patients have several rows.
 
     Whole patients are drawn with replacement, the same ones for both scores; the
-    standard deviation of the difference over the draws, widened as in :func:`roc_auc_ci`,
-    is its standard error. Interval and p-value are normal and agree with each other.
+    standard deviation of the difference over the draws, times the square root of k / (k - 1)
+    as in :func:`roc_auc_ci`, is its standard error. Interval and p-value are normal and
+    agree with each other.
 
     Parameters
     ----------
@@ -514,17 +511,10 @@ def _degrees_of_freedom(y: Array, placements: Array, codes: Codes, count: _Patie
     return sum(variance for variance, _ in parts) ** 2 / spread if spread > 0 else math.inf
 
 
-def _logit_quantiles(draws: Array, auc: float, count: _Patients, levels: list[float]) -> Array:
-    """Quantiles of logit(draw) - logit(auc), with half a pair of patients off 0 and 1."""
-    pairs = count.positive * count.negative
-    logits = special.logit((pairs * np.append(draws, auc) + 0.5) / (pairs + 1))
-    return np.quantile(logits[:-1], levels) - logits[-1]
-
-
 def _auc_limits(
-    auc: float, error: float, limits: Array, count: _Patients, tail: float
+    auc: float, error: float, quantile: float, count: _Patients, tail: float
 ) -> tuple[float, float]:
-    """Add the limits to logit(auc); where that does not exist, the exact bound or no width."""
+    """Go ``quantile`` standard errors from logit(auc); where there is none, the exact bound."""
     if auc in (0.0, 1.0):
         # All pairs agree. In k disjoint pairs that has the probability auc**k at most.
         bound = tail ** (1 / count.disjoint_pairs)
@@ -539,8 +529,9 @@ def _auc_limits(
     count.warn()
     if not 1 - _HIGH_AUC <= auc <= _HIGH_AUC:
         _warn(f"the AUC is {auc:.3f}; coverage was measured for AUCs from 0.5 to {_HIGH_AUC}.")
-    low, high = special.expit(special.logit(auc) + limits)
-    return min(float(low), auc), max(float(high), auc)  # a handful of patients
+    half = quantile * error / (auc * (1 - auc))  # delta method
+    low, high = special.expit(special.logit(auc) + np.array([-half, half]))
+    return float(low), float(high)
 
 
 def _compare(first: float, second: float, error: float, confidence_level: float) -> AUCDifference:

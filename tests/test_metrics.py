@@ -237,28 +237,28 @@ def test_coverage_of_the_clustered_bootstrap_and_failure_of_delong():
     assert hits[1] / n_sets < 0.95 - MONTE_CARLO_ERRORS * error
 
 
-def test_bootstrap_interval_reflects_the_quantiles_of_the_draws_on_the_logit_scale():
+def test_bootstrap_interval_is_students_on_the_logit_scale():
     y, s, _, groups = sample(n_groups=120)
     codes = np.unique(groups, return_inverse=True)[1]
-    draws = special.logit(metrics._resample_auc(y.astype(float), [s], codes, 2000, 0)[:, 0])
+    draws = metrics._resample_auc(y.astype(float), [s], codes, 2000, 0)[:, 0]
     found = roc_auc_ci(y, s, groups=groups, method="bootstrap")
     rarer = min(len(np.unique(groups[y == label])) for label in (0, 1))
-    center = special.logit(found.auc)
-    above = np.quantile(draws, [0.975, 0.025]) - center
     parts = []  # of the variance, from the patients of each class, and its degrees of freedom
     for label in (0, 1):
         total = {}
         for i in np.flatnonzero(y == label):
-            right = (s[y == 1 - label] < s[i]) == label
-            total.setdefault(groups[i], []).append(np.mean(right) - found.auc)
+            ahead = np.sign(s[i] - s[y == 1 - label]) * (2 * label - 1)  # a tie is half right
+            total.setdefault(groups[i], []).append(np.mean((1 + ahead) / 2) - found.auc)
         k = len(total)
         variance = sum(sum(d) ** 2 for d in total.values()) / np.sum(y == label) ** 2
         parts.append((variance * k / (k - 1), k - 1))
     df = sum(v for v, _ in parts) ** 2 / sum(v**2 / d for v, d in parts)
-    wider = np.sqrt(rarer / (rarer - 1)) * stats.t.ppf(0.975, df) / stats.norm.ppf(0.975)
-    expected = special.expit(center - wider * above)
-    half_a_pair = 1 / (120 * 100)  # shifts a logit by about this
-    np.testing.assert_allclose([found.low, found.high], expected, atol=half_a_pair)
+    error = np.std(draws, ddof=1) * np.sqrt(rarer / (rarer - 1))
+    slope = 1 / found.auc + 1 / (1 - found.auc)  # of the logit
+    half = stats.t.ppf(0.975, df) * error * slope
+    expected = special.expit(special.logit(found.auc) + np.array([-half, half]))
+    assert found.standard_error == pytest.approx(error, rel=FLOAT64)
+    np.testing.assert_allclose([found.low, found.high], expected, rtol=FLOAT64)
 
 
 def test_degrees_of_freedom_of_independent_rows_are_welchs():
