@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mammocourse.patch_classifier import build_patch_classifier
 from mammocourse.resnet import (
     CachedTrunk,
     build_resnet50_classifier,
@@ -15,6 +16,7 @@ from mammocourse.resnet import (
     freeze_batchnorm,
     freeze_until,
 )
+from mammocourse.scanner import build_scanner, scan_patches
 
 if TYPE_CHECKING:
     import keras
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CachedTrunk",
     "build_mnist_cnn",
+    "build_patch_classifier",
     "build_resnet50_classifier",
     "build_resnet_classifier",
+    "build_scanner",
     "cache_trunk",
     "freeze_batchnorm",
     "freeze_until",
+    "scan_patches",
 ]
 
 
