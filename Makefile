@@ -5,10 +5,12 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 COLAB := .venv-colab
+GRADE := .venv-grade
 export PYTHON_FOR_VENV
 export MAMMOCOURSE_MODE ?= small
+SEED ?= course
 
-.PHONY: help book test test-all notebooks lab bench full pretrain wheel colab-check lock clean
+.PHONY: help book test test-all notebooks lab bench full pretrain assignments grade wheel colab-check lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,17 +43,31 @@ full: $(READY)  ## Run a chapter at full scale and store its results: make full 
 pretrain: $(READY)  ## Pre-train the course network: data/course_resnet.npz and its control
 	$(PYTHON) book/_tools/pretrain.py
 
+$(GRADE)/.ready: requirements-grade.lock | $(READY)
+	@echo "Installing otter-grader in $(GRADE) ..."
+	@$(PYTHON) -m venv --clear $(GRADE)
+	@$(GRADE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+assignments: $(READY) $(GRADE)/.ready  ## Build assignments: make assignments SEED=autumn-2026 CHAPTER=02
+	$(PYTHON) book/_tools/make_assignments.py --seed "$(SEED)" $(if $(CHAPTER),--chapter $(CHAPTER))
+
+grade: $(READY)  ## Grade a folder of submissions: make grade SUBMISSIONS=folder
+	$(PYTHON) book/_tools/grade.py "$(SUBMISSIONS)" $(if $(WEAK),--weak)
+
 wheel: $(READY)  ## Build the wheel in dist/
 	$(PYTHON) -m build --wheel --no-isolation
 
 colab-check: $(READY)  ## Run the student notebooks with the versions that Colab has
 	$(PYTHON) tests/colab_check.py $(COLAB)
 
-lock: $(READY)  ## Resolve the lock file anew
+lock: $(READY)  ## Resolve the lock files anew
 	$(PYTHON) -m pip install --quiet uv
 	$(PYTHON) -m uv pip compile pyproject.toml --universal --python-version 3.11 \
 	  --generate-hashes --extra cpu --extra book --extra data --extra test --no-header --no-annotate \
 	  --quiet --upgrade --output-file requirements.lock
+	echo "otter-grader>=7.0,<8" | $(PYTHON) -m uv pip compile - --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file requirements-grade.lock
 
 clean:  ## Remove everything that was generated, but not the environment
 	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: launch buttons, the ledger page, the notebooks.
+"""Sphinx extension of the book: launch buttons, tables of the ledger and the guide, notebooks.
 
 Registered in ``_config.yml``; it knows the repository's address only from there.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -147,6 +148,27 @@ class Ledger(SphinxDirective):
         return row
 
 
+class GuideTable(SphinxDirective):
+    """``{guide-table} name``: a table of the instructor guide, from a YAML text."""
+
+    has_content = True
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Let ``guide_tables`` write the table as Markdown, and read that."""
+        import guide_tables
+
+        for item in course.chapters():
+            self.env.note_dependency(str(item.path))
+        try:
+            lines = getattr(guide_tables, self.arguments[0])("\n".join(self.content))
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        box = nodes.container()
+        self.state.nested_parse(StringList(lines, self.env.docname), 0, box)
+        return box.children
+
+
 def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
     """Write the student and the solution notebooks beside the finished site."""
     if exception is not None or app.builder.format != "html":
@@ -167,4 +189,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", mend_roles)
     app.connect("build-finished", write_notebooks)
     app.add_directive("ledger", Ledger)
+    app.add_directive("guide-table", GuideTable)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
