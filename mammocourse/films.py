@@ -64,7 +64,8 @@ def film_table(frame: pd.DataFrame, *, birads3: BiRads3 = "drop") -> pd.DataFram
     Raises
     ------
     ValueError
-        If the frame is none of these, holds crops, or names no patients.
+        If the frame is none of these, holds crops, or lacks a patient, side, view, category or
+        label in a row. BI-RADS 0 (incomplete) counts as lacking, but for CBIS-DDSM.
 
     Notes
     -----
@@ -76,6 +77,10 @@ def film_table(frame: pd.DataFrame, *, birads3: BiRads3 = "drop") -> pd.DataFram
     if birads3 not in ("drop", "negative", "keep"):
         raise ValueError(f"birads3 is {birads3!r}; it must be 'drop', 'negative' or 'keep'.")
     source = _source(frame)
+    for column in ("laterality", "view"):
+        if frame[column].isna().any():
+            row = frame.index[frame[column].isna()][0]
+            raise ValueError(f"{column} is missing in row {row}; fill it in, or leave the row out.")
     if frame["patient_id"].isna().any():
         raise ValueError(
             "patient_id is missing: a table of INbreast alone does not know the patients. Read "
@@ -86,13 +91,13 @@ def film_table(frame: pd.DataFrame, *, birads3: BiRads3 = "drop") -> pd.DataFram
     if source == "cbis":
         table = _one_row_per_film(table)
     elif source == "phantom":
-        table["birads"] = table["birads"].astype(str).str[0].astype("int64")
         table["id"] = table["patient_id"] + "_" + table["laterality"] + "_" + table["view"]
         table["image_path"] = None
     else:
         table["id"] = table["image_uid"].astype(str)
     table["breast"] = table["patient_id"].astype(str) + "_" + table["laterality"]
     if source != "cbis":
+        table["birads"] = _categories(table["birads"], lowest=1)
         table = _labeled(table, birads3)
     if table["id"].duplicated().any():
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
@@ -120,8 +125,27 @@ def _source(frame: pd.DataFrame) -> str:
     return found
 
 
+def _categories(values: pd.Series, lowest: int) -> pd.Series:
+    """Return BI-RADS categories, numbers or text such as "4a", as integers."""
+    text = values.astype(str).str.strip()
+    found = text.str.extract(rf"^([{lowest}-6])(?:[abc]|\.0)?$", expand=False)
+    if found.isna().any():
+        row = found.index[found.isna()][0]
+        raise ValueError(
+            f"{values.name} is {values[found.isna()].iloc[0]!r} in row {row}; it must be a "
+            f"category from {lowest} to 6. Correct it, or leave the row out."
+        )
+    return found.astype("int64")
+
+
 def _one_row_per_film(frame: pd.DataFrame) -> pd.DataFrame:
     """Join the lesions of each film of CBIS-DDSM."""
+    if "label" not in frame or not frame["label"].isin([0, 1]).all():
+        raise ValueError(
+            "label must be there and 0 or 1 for each lesion, as read_cbis_ddsm sets it; leave rows "
+            "without one out."
+        )
+    frame = frame.assign(assessment=_categories(frame["assessment"], lowest=0))
     by_film = frame.groupby("image_uid", sort=False)
     if (by_film["image_path"].nunique() > 1).any():
         raise ValueError(
@@ -249,10 +273,11 @@ def checked_labels(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
                 f'frame[frame["{column}"].notna()] (film_table(birads3="keep") keeps films '
                 "without a label)."
             )
-    labels = frame["label"].to_numpy(dtype=np.int64)
-    if set(labels) != {0, 1}:
-        raise ValueError(f"label holds {sorted(set(labels))}; both 0 and 1 are needed, no others.")
-    return labels
+    found = set(frame["label"].tolist())
+    if found != {0, 1}:
+        shown = sorted(found, key=str)[:5]
+        raise ValueError(f"label holds {shown}; both 0 and 1 are needed, as numbers, no others.")
+    return frame["label"].to_numpy(dtype=np.int64)
 
 
 def check_folds(frame: pd.DataFrame, folds: Any) -> None:
@@ -292,15 +317,22 @@ def pair_views(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]
     Raises
     ------
     ValueError
-        If columns are missing or no breast has both views.
+        If columns are missing, a breast has several films of a view, or none has both views.
     """
     for column in ("patient_id", "breast", "laterality", "view", "label"):
         if column not in frame:
             raise ValueError(f"frame has no column {column!r}; make it with film_table.")
     films = frame.reset_index(drop=True)
     films["row"] = np.arange(len(films))
-    first = films.drop_duplicates(["breast", "view"])
-    cc, mlo = (first[first["view"] == view] for view in ("CC", "MLO"))
+    films = films[films["view"].isin(["CC", "MLO"])]
+    if films["breast"].isna().any():
+        raise ValueError("breast is missing in a row of frame; make it with film_table.")
+    if (twice := films.duplicated(["breast", "view"])).any():
+        raise ValueError(
+            f"the breast {films.loc[twice, 'breast'].iloc[0]} has several films of one view; "
+            'choose one, for example with frame.drop_duplicates(["breast", "view"]).'
+        )
+    cc, mlo = (films[films["view"] == view] for view in ("CC", "MLO"))
     pairs = cc.merge(mlo[["breast", "row", "label"]], on="breast", suffixes=("", "_mlo"))
     if pairs.empty:
         raise ValueError("no breast of frame has both views, CC and MLO.")
@@ -329,8 +361,9 @@ def average_views(predictions: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFram
     Raises
     ------
     ValueError
-        If a film of a pair has no prediction.
+        If a film of a pair has no prediction, or two of one model.
     """
+    _check_once(predictions)
     pairs, rows = pair_views(frame)
     ids = frame["id"].to_numpy()
     parts = []
@@ -385,12 +418,17 @@ def fold_summary(
     Raises
     ------
     ValueError
-        If columns are missing, the models were not tested on the same films and folds, or
-        ``reference`` is unknown.
+        If columns are missing, the models were not tested on the same films and folds, a model
+        scored a film twice, a patient stands in two folds, or ``reference`` is unknown.
     """
     needed = ["id", "group", "label", "score", "model", "fold"]
     if missing := [name for name in needed if name not in predictions]:
         raise ValueError(f"predictions lacks the columns {missing}; make it with cross_validate.")
+    _check_once(predictions)
+    folds = predictions.drop_duplicates(["model", "group", "fold"])
+    if (again := folds.duplicated(["model", "group"])).any():
+        patient = folds.loc[again, "group"].iloc[0]
+        raise ValueError(f"predictions have the patient {patient} in several folds.")
     models = list(predictions["model"].unique())
     reference = models[-1] if reference is None else reference
     if reference not in models:
@@ -406,6 +444,15 @@ def fold_summary(
             raise ValueError(f"{name} and {reference} were not tested on the same films and folds.")
         rows.append(_summary_row(name, tables[name], base, confidence_level, n_resamples))
     return pd.DataFrame(rows)
+
+
+def _check_once(predictions: pd.DataFrame) -> None:
+    """Raise unless there are predictions, one per model and film."""
+    if len(predictions) == 0:
+        raise ValueError("predictions is empty; make it with cross_validate.")
+    if (again := predictions.duplicated(["model", "id"])).any():
+        twice = predictions.loc[again, "id"].iloc[0]
+        raise ValueError(f"predictions score the film {twice} twice with one model.")
 
 
 def _summary_row(

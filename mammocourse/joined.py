@@ -10,6 +10,7 @@ whole film gives, and the gradients are the same.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from mammocourse.patch_classifier import _check_counts, _check_range
 
 if TYPE_CHECKING:
     import keras
@@ -175,6 +178,7 @@ def joined_gradients(
     """
     import tensorflow as tf
 
+    (tile_pixels,) = _check_counts("tile_pixels", (tile_pixels,))
     grid, field = _grid(scanner, classifier), _unpadded(scanner)
     labels = np.asarray(labels)
     if labels.shape != (len(films),) or len(films) == 0:
@@ -195,7 +199,8 @@ def joined_gradients(
     for number, ((pixels, strides), parts) in enumerate(zip(films, tiles, strict=True)):
         for place, cut in parts:
             change = upstream[number].numpy()[place][None]
-            parts_of = _weight_gradients(scanner)(pixels[cut][None, ..., None], change, *strides)
+            tile = pixels[cut][None, ..., None]
+            parts_of = _weight_gradients(scanner, tile, change, *strides)
             for total, part in zip(totals, parts_of, strict=True):
                 total.assign_add(part)
     return JoinedGradients(float(value), [total.value() for total in totals], own)
@@ -252,6 +257,10 @@ def fit_joined(
 
     if loss not in ("auc", "binary"):
         raise ValueError(f"loss is {loss!r}; it must be 'auc' or 'binary'.")
+    counts = (epochs, batch_size, tile_pixels)
+    epochs, batch_size, tile_pixels = _check_counts("epochs, batch_size, tile_pixels", counts)
+    _check_range("learning_rate", learning_rate, 0, math.inf)
+    _check_range("scanner_learning_rate", scanner_learning_rate, 0, math.inf)
     labels = np.asarray(labels)
     if labels.shape != (len(images),) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"labels must hold 0 or 1 for each of the {len(images)} images.")
@@ -261,6 +270,9 @@ def fit_joined(
         (keras.optimizers.Adam(rate), model.trainable_variables)
         for rate, model in ((scanner_learning_rate, scanner), (learning_rate, classifier))
     ]
+    for number, image in enumerate(images):  # a bad film must not leave half-trained models
+        with naming_image(number):
+            prepare_film(image, scanner, grid)
     rows = []
     for epoch, step, batch in _batches(labels, loss, epochs, batch_size, seed):
         films = [prepare_film(images[k], scanner, grid) for k in batch]
@@ -292,15 +304,28 @@ def joined_scores(
     ndarray of shape (n,)
         Logits, larger for positive.
     """
+    (tile_pixels,) = _check_counts("tile_pixels", (tile_pixels,))
     grid, field = _grid(scanner, classifier), _unpadded(scanner)
     scores = []
-    for image in images:
-        film = prepare_film(image, scanner, grid[:2])
+    for number, image in enumerate(images):
+        with naming_image(number):
+            film = prepare_film(image, scanner, grid[:2])
         volume = np.zeros((1, *grid), np.float32)
         for place, cut in _tiles(film, field, grid, tile_pixels):
             volume[0][place] = _features(scanner)(film[0][cut][None, ..., None], *film[1])[0]
         scores.append(float(classifier.predict_on_batch(volume)[0, 0]))
     return np.array(scores)
+
+
+@contextlib.contextmanager
+def naming_image(number: int) -> Iterator[None]:
+    """Say in errors which of the images was bad."""
+    try:
+        yield
+    except (TypeError, ValueError, FileNotFoundError) as error:
+        kinds = (TypeError, FileNotFoundError, ValueError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        raise kind(f"images[{number}] cannot be used: {error}") from error
 
 
 def _batches(
@@ -395,17 +420,11 @@ def _features(scanner: Any) -> Any:
     return lambda x, a, b: _strided(last, graph(tf.constant(x)), (int(a), int(b)))
 
 
-@functools.lru_cache(maxsize=2)
-def _weight_gradients(scanner: Any) -> Any:
-    """Return the function from pixels, upstream gradient and strides to weight gradients."""
+def _weight_gradients(scanner: Any, x: Any, upstream: Any, a: int, b: int) -> list[Any]:
+    """Return the gradients of the weights that are trainable now, from one tile's pixels."""
     import tensorflow as tf
 
-    features = _features(scanner)
+    with tf.GradientTape() as tape:
+        found = _features(scanner)(x, a, b)
     weights = scanner.trainable_variables
-
-    def run(x: Any, upstream: Any, a: int, b: int) -> list[Any]:
-        with tf.GradientTape() as tape:
-            found = features(x, a, b)
-        return tape.gradient(found, weights, output_gradients=tf.constant(upstream))
-
-    return run
+    return tape.gradient(found, weights, output_gradients=tf.constant(upstream))

@@ -241,6 +241,7 @@ class PatchTrainer:
         _check_range("learning_rate", learning_rate, 0, math.inf)
         keras = _keras("PatchTrainer")
         self.input_shape, self.components = shape, components
+        self._fitted = False
         options: dict[str, Any] = {"filters": filters, "units": units, "dropout": dropout, "l2": l2}
         # with components it is the small classifier that trains, on volumes reduced beforehand
         build = build_patch_classifier if len(shape) == 3 else two_view_classifier
@@ -298,10 +299,14 @@ class PatchTrainer:
         Raises
         ------
         ValueError
-            If an argument is not as described, or a part would hold one class only.
+            If an argument is not as described, a volume that is needed holds NaN or infinity,
+            or a part would hold one class only.
         """
+        volumes = _check_volumes(volumes, self.input_shape)
         frame = _films(volumes, labels, groups, self.input_shape)
-        _check_counts("epochs, patience, batch_size", (epochs, patience, batch_size))
+        epochs, patience, batch_size = _check_counts(
+            "epochs, patience, batch_size", (epochs, patience, batch_size)
+        )
         _check_range("validation_fraction", validation_fraction, 0, 1)
         if validation_fraction:
             parts = (1 - validation_fraction, validation_fraction, 0.0)
@@ -315,7 +320,9 @@ class PatchTrainer:
         validation = None
         if validation_fraction:
             validation = self._reduced(volumes, held_out["row"]), held_out["label"].to_numpy()
-        return self._train(x, y, validation, epochs, patience, batch_size, seed)
+        history = self._train(x, y, validation, epochs, patience, batch_size, seed)
+        self._fitted = True
+        return history
 
     def _train(
         self, x: Any, y: Any, validation: Any, epochs: int, patience: int, size: int, seed: int
@@ -353,9 +360,12 @@ class PatchTrainer:
         return np.concatenate(parts)[:, 0].astype(np.float64)
 
     def predict(self, volumes: ArrayLike) -> NDArray[np.float64]:
-        """Return one score per film (a logit, larger for positive), shape (n,)."""
-        rows = np.arange(len(_check_volumes(volumes, self.input_shape)))
-        return np.concatenate([self._scores(self._reduced(volumes, k)) for k in _chunks(rows)])
+        """Return one score per film (a logit, larger for positive), shape (n,), after fit."""
+        if not self._fitted:
+            raise RuntimeError("this PatchTrainer has learned nothing yet; call fit() first.")
+        found = _check_volumes(volumes, self.input_shape)
+        rows = np.arange(len(found))
+        return np.concatenate([self._scores(self._reduced(found, k)) for k in _chunks(rows)])
 
     def _standardize(self, volumes: Any, rows: NDArray[Any], seed: int) -> None:
         """Set the frozen layers from the training films alone."""
@@ -388,12 +398,12 @@ class PatchTrainer:
         """Return what the trained graph takes: the films, or their components."""
         rows = np.asarray(rows)
         if self.components is None:
-            return np.asarray(volumes[rows])
+            return np.concatenate([_read(volumes, chunk) for chunk in _chunks(rows)])
         layer, reduce = (self.model.get_layer(name) for name in ("standardize", "components"))
         kernel = np.asarray(reduce.kernel) / np.sqrt(np.asarray(layer.moving_variance))[:, None]
         bias = np.asarray(reduce.bias) - np.asarray(layer.moving_mean) @ kernel
-        parts = [np.asarray(volumes[chunk], np.float32) @ kernel + bias for chunk in _chunks(rows)]
-        return np.concatenate(parts)
+        chunks = (_read(volumes, chunk).astype(np.float32, copy=False) for chunk in _chunks(rows))
+        return np.concatenate([chunk @ kernel + bias for chunk in chunks])
 
     def _restart(self, seed: int) -> None:
         """Draw new weights; reset the optimizer, dropout and buffers."""
@@ -425,12 +435,23 @@ def _moments(volumes: Any, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[An
     """Return mean and variance of each feature over all patches of some films."""
     total, squares, count = 0.0, 0.0, 0
     for chunk in _chunks(rows):
-        patches = np.asarray(volumes[chunk], np.float32).reshape(-1, np.shape(volumes)[-1])
+        films = _read(volumes, chunk).astype(np.float32, copy=False)
+        patches = films.reshape(-1, films.shape[-1])
         total = total + patches.sum(axis=0, dtype=np.float64)
         squares = squares + np.square(patches).sum(axis=0, dtype=np.float64)
         count += len(patches)
     mean = np.asarray(total) / count
     return mean, np.maximum(np.asarray(squares) / count - mean**2, 0.0)
+
+
+def _read(volumes: Any, rows: NDArray[Any]) -> NDArray[Any]:
+    """Return some films; raise where ReLU and max-pooling would hide NaN in a finite score."""
+    films = np.asarray(volumes[rows])
+    finite = np.isfinite(films).reshape(len(films), -1).all(axis=1)
+    if not finite.all():
+        number = getattr(volumes, "rows", np.arange(len(volumes)))[rows[~finite][0]]
+        raise ValueError(f"volumes[{number}] holds NaN or infinity; scan this film again.")
+    return films
 
 
 def _chunks(rows: Any) -> Iterator[Any]:
@@ -452,10 +473,23 @@ def _films(volumes: Any, labels: Any, groups: Any, shape: tuple[int, ...]) -> pd
 
 
 def _check_volumes(volumes: Any, shape: tuple[int, ...]) -> Any:
-    found = np.shape(volumes) if not hasattr(volumes, "shape") else tuple(volumes.shape)
+    volumes = _as_array(volumes)
+    found = tuple(volumes.shape)
     if found[1:] != shape or found[0] == 0:
         raise ValueError(f"volumes has shape {found}; it must be (films, {str(shape)[1:]}.")
     return volumes
+
+
+def _as_array(volumes: Any) -> Any:
+    """Return a list of volumes as an array, and what is indexed like one as it is."""
+    if hasattr(volumes, "shape"):
+        return volumes
+    try:
+        return np.stack([np.asarray(volume, np.float32) for volume in volumes])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"volumes must hold one array per film, all of one shape: {error}"
+        ) from error
 
 
 def _check_counts(

@@ -48,7 +48,7 @@ def patch_map(
     Raises
     ------
     ValueError
-        If the volume does not fit the classifier or the method is unknown.
+        If the volume does not fit the classifier or is not finite, or the method is unknown.
     """
     if method not in ("occlusion", "gradient"):
         raise ValueError(f"method is {method!r}; it must be 'occlusion' or 'gradient'.")
@@ -61,6 +61,8 @@ def patch_map(
     mean = volume.mean(axis=(0, 1)) if baseline is None else np.asarray(baseline, np.float32)
     if mean.shape != volume.shape[-1:]:
         raise ValueError(f"baseline has the shape {mean.shape}; it must be {volume.shape[-1:]}.")
+    if not (np.isfinite(volume).all() and np.isfinite(mean).all()):
+        raise ValueError("volume or baseline holds NaN or infinity; scan this film again.")
     if method == "gradient":
         import tensorflow as tf
 

@@ -19,6 +19,7 @@ Obuchowski, N. A. (1997). Nonparametric analysis of clustered ROC curve data. Bi
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,19 +167,27 @@ def patients_needed(
     Returns
     -------
     int
+        At least so many that two are of each class.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or the AUCs are equal.
+        If an argument is out of its range, the AUCs are equal, or their difference did not vary.
     """
+    _check_real(power=power, positive_share=positive_share)
     if auc1 == auc2:
         raise ValueError(f"auc1 and auc2 are both {auc1}; no number of patients tells them apart.")
     for name, value, low in (("power", power, 0.5), ("positive_share", positive_share, 0.0)):
         if not low < value < 1:
             raise ValueError(f"{name} is {value!r}; it must be between {low} and 1.")
+    _check_integer(n_simulations=(n_simulations, 2))
     pilot = 1000
-    positive = min(max(round(positive_share * pilot), 2), pilot - 2)
+    positive = round(positive_share * pilot)
+    if not 2 <= positive <= pilot - 2:
+        raise ValueError(
+            f"positive_share is {positive_share!r}; samples of {pilot} patients need at least two "
+            "of each class: give 0.002 to 0.998."
+        )
     result = power_simulation(
         auc1,
         auc2,
@@ -191,8 +200,14 @@ def patients_needed(
         n_simulations=n_simulations,
         seed=seed,
     )
+    if not result.difference_error > 0:
+        raise ValueError(
+            f"auc1 {auc1} and auc2 {auc2} gave the same difference in all simulations; AUCs less "
+            "close to 0 and 1, or more simulations, are needed to measure its variance."
+        )
     quantiles = stats.norm.isf(alpha / 2) + stats.norm.ppf(power)
-    return math.ceil(pilot * (quantiles * result.difference_error / (auc1 - auc2)) ** 2)
+    needed = math.ceil(pilot * (quantiles * result.difference_error / (auc1 - auc2)) ** 2)
+    return max(needed, math.ceil(2 / min(positive_share, 1 - positive_share)))
 
 
 def paired_auc_tests(scores1: Any, scores2: Any, labels: Any) -> tuple[Array, Array]:
@@ -212,8 +227,17 @@ def paired_auc_tests(scores1: Any, scores2: Any, labels: Any) -> tuple[Array, Ar
     -------
     differences, errors : ndarray of shape (n_samples,)
         AUC of the first minus AUC of the second method, and its standard error.
+
+    Raises
+    ------
+    ValueError
+        If scores are NaN, or fewer than two patients have films of a class.
     """
     labels = np.asarray(labels, dtype=bool)
+    if min(labels.any(axis=1).sum(), (~labels).any(axis=1).sum()) < 2:
+        raise ValueError("labels must hold two patients or more with films of each class.")
+    if np.isnan(scores1).any() or np.isnan(scores2).any():
+        raise ValueError("scores1 and scores2 must not hold NaN; leave out films without a score.")
     (auc1, pos1, neg1), (auc2, pos2, neg2) = (
         _placements(np.asarray(scores), labels) for scores in (scores1, scores2)
     )
@@ -277,6 +301,8 @@ def _draw(
 
 
 def _check(auc1: Any, auc2: Any, correlation: Any, within_patient: Any, alpha: Any) -> None:
+    _check_real(correlation=correlation, within_patient=within_patient)
+    _check_real(auc1=auc1, auc2=auc2, alpha=alpha)
     for name, value in (("auc1", auc1), ("auc2", auc2), ("alpha", alpha)):
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value!r}; it must be between 0 and 1.")
@@ -284,6 +310,12 @@ def _check(auc1: Any, auc2: Any, correlation: Any, within_patient: Any, alpha: A
         raise ValueError(f"correlation is {correlation!r}; it must be at least 0 and below 1.")
     if not 0 <= within_patient <= 1:
         raise ValueError(f"within_patient is {within_patient!r}; it must be from 0 to 1.")
+
+
+def _check_real(**values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, numbers.Real):
+            raise ValueError(f"{name} is {value!r}; it must be a number.")
 
 
 def _check_integer(**limits: tuple[Any, int]) -> None:

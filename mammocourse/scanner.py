@@ -13,9 +13,13 @@ Keras is imported by the functions that need it: importing this module is cheap.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -89,7 +93,8 @@ def receptive_field(scanner: keras.Model) -> ReceptiveField:
     Raises
     ------
     ValueError
-        If the model does not turn images of any size into maps of features.
+        If the model does not turn images of any size into maps of features, or has layers
+        (dilated, of two sizes, without bias at the end) that this and the scan do not cover.
     """
     if not hasattr(scanner, "operations") or scanner.output.shape[1:3] != (None, None):
         raise ValueError(
@@ -106,7 +111,39 @@ def receptive_field(scanner: keras.Model) -> ReceptiveField:
         window += (kernel - 1 - margin) * stride
         seen[id(operation.output)] = field, window, stride * step
     field, window, stride = seen[id(scanner.output)]
+    _check_geometry(scanner, window, stride)
     return ReceptiveField(window, stride, field - window)
+
+
+_CHECKED: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def _check_geometry(scanner: keras.Model, window: int, stride: int) -> None:
+    """Raise unless the layers are those that window and stride were computed for."""
+    from keras import layers
+
+    if scanner in _CHECKED:
+        return
+    last = scanner.operations[-1]
+    convolution = type(last) is layers.Conv2D and last.use_bias and last.dilation_rate == (1, 1)
+    if not (convolution or type(last) in (layers.MaxPooling2D, layers.AveragePooling2D)):
+        raise ValueError(
+            f"the last layer of the scanner is {last!r}; it must be a convolution with bias and "
+            "without dilation, or a max- or average-pooling, as in build_scanner()."
+        )
+    channels = scanner.input.shape[-1] or 1
+    for count, side in ((1, window), (2, window + stride)):
+        try:
+            shape: Any = scanner.compute_output_shape((1, side, side, channels))[1:3]
+        except Exception as error:  # Keras raises what its backend raises
+            shape = repr(error)
+        if shape != (count, count):
+            raise ValueError(
+                f"scanner must give {count} x {count} feature vectors of {side} x {side} pixels, "
+                f"but gives {shape}; build it of square kernels without dilation, as "
+                "build_scanner() does (a copy of strided_scanner() is called like any model)."
+            )
+    _CHECKED[scanner] = True
 
 
 def _extent(operation: Any) -> tuple[int, int, int]:
@@ -152,7 +189,11 @@ def grid_size(
     _check_count("n_patches", n_patches)
     window, stride, _ = receptive_field(scanner)
     span = (n_patches - 1) * stride
-    a, b = (max(1, round((side - window) / max(span, 1))) for side in box_shape)
+    if len(box_shape) != 2 or min(box_shape) < 1:
+        raise ValueError(f"box_shape is {box_shape!r}; it must be a height and a width in pixels.")
+    if n_patches == 1:
+        return window, window, 1, 1
+    a, b = (max(1, round((side - window) / span)) for side in box_shape)
     return window + span * a, window + span * b, a, b
 
 
@@ -201,6 +242,8 @@ def _region(shape: Sequence[int], box: Box, window: int) -> list[tuple[int, int]
 
     A box that is smaller than a window grows evenly, within the film where it can.
     """
+    if len(box) != 2 or not all(isinstance(part, slice) for part in box):
+        raise ValueError(f"box is {box!r}; it must be two slices, of rows and of columns.")
     region = []
     for length, part in zip(shape, box, strict=True):
         start, stop, _ = part.indices(length)
@@ -418,7 +461,7 @@ def cache_volumes(
     A run that was killed loses at most the film at which it was. An entry belongs to the
     film, the scanner with its weights, ``n_patches``, ``dtype`` and the version of Keras;
     entries that the disk damaged are noticed (by the checksum in the file) and made again.
-    Old entries may be deleted at any time.
+    Old entries, and files ``*.tmp`` that a killed run left, may be deleted at any time.
 
     Parameters
     ----------
@@ -458,12 +501,16 @@ def cache_volumes(
     """
     _check_choice("dtype", dtype, ("float16", "float32"))
     _check_count("n_patches", n_patches)
+    if isinstance(films, str | os.PathLike):
+        raise TypeError(f"films is {films!r}; it must be a sequence: [{films!r}].")
     if len(films) == 0:
         raise ValueError("films is empty; there must be at least one film.")
+    receptive_field(scanner)  # raises for what is no scanner
+    _check_writable(Path(directory).expanduser())
     from tqdm.auto import tqdm
 
     shape = (n_patches, n_patches, scanner.output.shape[-1])
-    about = (_CACHE_VERSION, _fingerprint(scanner), n_patches, dtype)
+    about = (_CACHE_VERSION, _fingerprint(scanner), _wiring(scanner), n_patches, dtype)
     volumes = np.empty((len(films), *shape), dtype)
     damaged = 0
     for number, film in enumerate(tqdm(films, unit="film", disable=not progress)):
@@ -481,6 +528,26 @@ def cache_volumes(
             stacklevel=2,
         )
     return volumes
+
+
+def _check_writable(directory: Path) -> None:
+    """Make the folder of the cache; raise before films are scanned for nothing."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise ValueError(
+            f"directory {directory} must be a folder that can be written: {error}"
+        ) from error
+
+
+def _wiring(scanner: keras.Model) -> str:
+    """Return the graph of a scanner, constants of operations included, whatever the names."""
+    config = json.loads(scanner.to_json())["config"]
+    text = json.dumps(config, sort_keys=True).replace('"trainable": true', '"trainable": false')
+    names = (config["name"], *(layer["name"] for layer in config["layers"]))
+    numbers = {json.dumps(name): f'"{number}"' for number, name in enumerate(names)}
+    return re.sub(r'"[^"]*"', lambda found: numbers.get(found[0], found[0]), text)
 
 
 def _film_key(film: Any, number: int) -> tuple[Any, ...]:
@@ -520,6 +587,9 @@ def _load_volume(entry: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray 
     try:
         with np.load(entry, allow_pickle=False) as archive:
             volume = archive["volume"]  # the archive holds a checksum
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+    except (
+        *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, IndexError),
+        *(AttributeError, zipfile.BadZipFile, zlib.error),  # by where the damage is
+    ):
         return None
     return volume if volume.shape == shape and volume.dtype == dtype else None

@@ -89,7 +89,8 @@ def build_scanner(
     Raises
     ------
     ValueError
-        If an argument is not as described, or a file's arrays do not fit the network.
+        If an argument is not as described, or a file's arrays do not fit the network or
+        are not finite.
     FileNotFoundError
         If ``weights`` is a path without a file.
     RuntimeError
@@ -265,6 +266,11 @@ def _assign(model: keras.Model, arrays: Mapping[str, np.ndarray], source: str | 
             raise ValueError(
                 f"{source} does not fit {model.name}: {weight.path} needs shape "
                 f"{tuple(weight.shape)}, the file {found}."
+            )
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise ValueError(
+                f"{source}: {weight.path} has dtype {array.dtype}; it must hold finite real "
+                "numbers of a floating type. Make the file again."
             )
         weight.assign(array)
 

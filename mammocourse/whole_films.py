@@ -34,10 +34,12 @@ from mammocourse.joined import (
     join_networks,
     joined_gradients,
     joined_scores,
+    naming_image,
     prepare_film,
 )
 from mammocourse.patch_classifier import (
     PatchTrainer,
+    _as_array,
     _check_counts,
     build_patch_classifier,
     two_view_classifier,
@@ -133,9 +135,13 @@ def fit_scores(
     ValueError
         If an argument is not as described.
     """
+    volumes = _as_array(volumes)
     n = len(volumes)  # type: ignore[arg-type]
+    for name, values in (("labels", labels), ("groups", groups)):
+        if values is not None and np.shape(values) != (n,):
+            raise ValueError(f"{name} has shape {np.shape(values)}; give one entry per film ({n}).")
     train, test = _rows("train", train, n), _rows("test", test, n)
-    _check_counts("seeds", (seeds,))
+    (seeds,) = _check_counts("seeds", (seeds,))
     everything = pd.DataFrame({"patient_id": np.arange(n) if groups is None else groups})
     check_group_leakage(everything.iloc[train], everything.iloc[test])
     if trainer is None:
@@ -212,8 +218,10 @@ def cross_validate(
     ValueError
         If an argument is not as described.
     """
+    volumes = _as_array(volumes)
     labels = _checked(frame, volumes)
-    if unknown := [name for name in methods if name not in METHODS]:
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown or len(methods) == 0:
         raise ValueError(f"methods holds {unknown}; choose from {', '.join(METHODS)}.")
     folds = patient_folds(frame, seed=seed) if folds is None else np.asarray(folds)
     check_folds(frame, folds)
@@ -297,6 +305,7 @@ def cross_validate_joined(
     """
     from mammocourse.scanner import strided_scanner
 
+    volumes = _as_array(volumes)
     labels = _checked(frame, volumes)
     if len(images) != len(frame):
         raise ValueError(f"images holds {len(images)} films, frame {len(frame)}.")
@@ -378,18 +387,21 @@ def resized_features(
     Raises
     ------
     ValueError
-        If there are no films or an argument is not positive.
+        If there are no films, a film cannot be used, or an argument is not positive.
     """
     from mammocourse.scanner import receptive_field
 
-    _check_counts("size, batch_size", (size, batch_size))
+    size, batch_size = _check_counts("size, batch_size", (size, batch_size))
     if len(images) == 0:
         raise ValueError("images is empty; give at least one film.")
     missing = max(0, receptive_field(scanner).window - size)
     margin = ((missing // 2, missing - missing // 2),) * 2
     parts = []
     for start in range(0, len(images), batch_size):
-        small = [np.pad(_small_film(film, size), margin) for film in images[start:][:batch_size]]
+        small = []
+        for number, film in enumerate(images[start:][:batch_size], start):
+            with naming_image(number):
+                small.append(np.pad(_small_film(film, size), margin))
         features = scanner.predict_on_batch(np.stack(small)[..., None])
         parts.append(np.asarray(features, np.float32).mean(axis=(1, 2)))
     return np.concatenate(parts)
@@ -410,14 +422,14 @@ class _Rows:
     """Some rows of an array, without a copy until they are asked for."""
 
     def __init__(self, values: Any, rows: NDArray[np.intp]) -> None:
-        self._values, self._rows = values, rows
+        self._values, self.rows = values, rows
         self.shape = (len(rows), *np.shape(values)[1:])
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._values[self._rows[index]]
+        return self._values[self.rows[index]]
 
 
 def _checked(frame: pd.DataFrame, volumes: Any) -> NDArray[np.int64]:

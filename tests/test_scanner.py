@@ -628,3 +628,95 @@ def test_features_too_large_for_float16_are_an_error(films, tmp_path):
 def test_films_are_checked(course, tmp_path, bad, error, message):
     with pytest.raises(error, match=message):
         cache(bad, course, tmp_path)
+
+
+# ---------------------------------------------------------------- what is silently wrong
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1j, "text"])
+def test_weights_that_are_not_finite_real_numbers_are_refused(course, tmp_path, bad):
+    arrays = {weight.path: weight.numpy() for weight in course.weights}
+    name = next(iter(arrays))
+    arrays[name] = np.full(arrays[name].shape, bad)
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=f"bad.npz: {name} .* must hold finite real"):
+        build_scanner("course", weights=tmp_path / "bad.npz")
+
+
+def user_built(*layers):
+    x = images = keras.Input((None, None, 1))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(images, x)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([keras.layers.Conv2D(2, 3, dilation_rate=2), keras.layers.Conv2D(2, 3)], "1 x 1 feature"),
+        ([keras.layers.Conv2D(2, (3, 5)), keras.layers.Conv2D(2, 3)], "1 x 1 feature"),
+        ([keras.layers.UpSampling2D(2), keras.layers.Conv2D(2, 3)], "1 x 1 feature"),
+        ([keras.layers.Conv2D(2, 3, use_bias=False)], "convolution with bias"),
+        ([keras.layers.Conv2D(2, 3, dilation_rate=2)], "convolution with bias"),
+        ([keras.layers.DepthwiseConv2D(3)], "convolution with bias"),
+    ],
+)
+def test_receptive_field_refuses_layers_that_it_cannot_follow(layers, message):
+    with pytest.raises(ValueError, match=message):
+        receptive_field(user_built(*layers))
+
+
+def test_entry_belongs_to_constants_and_wiring(films, tmp_path, quick):
+    def scanner(constant, swapped=False):
+        keras.utils.set_random_seed(1)
+        images = keras.Input((None, None, 1))
+        one, two = images + constant, images * 2.0
+        x = keras.ops.subtract(two, one) if swapped else keras.ops.subtract(one, two)
+        return keras.Model(images, keras.layers.Conv2D(2, 9, name="last")(x))
+
+    for number, model in enumerate([scanner(1.0), scanner(3.0), scanner(1.0, True)], start=1):
+        cache(films[:1], model, tmp_path)
+        assert len(quick) == number
+    cache(films[:1], scanner(1.0), tmp_path)
+    assert len(quick) == 3
+
+
+@pytest.mark.parametrize("kind", ["array", "flips"])
+def test_any_damage_of_an_entry_is_survived(course, tmp_path, kind):
+    entry, shape = tmp_path / "entry.npz", (2, 2, 128)
+    scanner_networks._save(entry, {"volume": np.ones(shape, np.float16)})
+    content = entry.read_bytes()
+    places = [] if kind == "array" else [*range(200), *range(len(content) - 200, len(content))]
+    if kind == "array":
+        with entry.open("wb") as file:
+            np.save(file, np.ones(shape, np.float16))
+        assert scanning._load_volume(entry, shape, "float16") is None
+    for place in places:
+        entry.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+        found = scanning._load_volume(entry, shape, "float16")
+        assert found is None or (found == 1).all()
+
+
+def test_cache_fails_before_scanning_where_it_cannot_write(course, films, tmp_path, quick):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="must be a folder that can be written"):
+        cache(films, course, tmp_path / "file")
+    assert quick == []
+    with pytest.raises(TypeError, match="must be a sequence"):
+        cache("film.png", course, tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (-3, 5), (5,)])
+def test_grid_of_a_box_without_pixels_is_refused(course, shape):
+    with pytest.raises(ValueError, match="must be a height and a width"):
+        grid_size(shape, course)
+
+
+@pytest.mark.parametrize("box", [(slice(None),), (0, 5), (slice(None), 7)])
+def test_box_is_two_slices(course, box):
+    with pytest.raises(ValueError, match="must be two slices"):
+        scan_patches(random_film(80, 80), course, box=box)
+
+
+def test_one_patch_has_no_distance(course):
+    assert grid_size((900, 400), course, 1)[2:] == (1, 1)

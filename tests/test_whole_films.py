@@ -884,3 +884,216 @@ def test_patients_needed_refuses_equal_methods() -> None:
         patients_needed(0.6, 0.6)
     with pytest.raises(ValueError, match=r"power is 0\.4"):
         patients_needed(0.6, 0.7, power=0.4)
+
+
+# --- input that used to give wrong results without a word
+
+
+def test_a_volume_with_nan_is_refused_not_scored(
+    data: SimpleNamespace, trainer: PatchTrainer
+) -> None:
+    labels = data.frame["label"]
+    trainer.fit(data.volumes, labels, epochs=1)
+    bad = data.volumes.copy()
+    bad[70, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"volumes\[70\] holds NaN or infinity"):
+        trainer.predict(bad)
+    with pytest.raises(ValueError, match=r"volumes\[70\] holds NaN or infinity"):
+        fit_scores(bad, labels, np.arange(60), np.arange(60, 120), trainer=trainer, epochs=1)
+    with pytest.raises(ValueError, match=r"volumes\[70\] holds NaN or infinity"):
+        trainer.fit(bad, labels, epochs=1)
+    with pytest.raises(ValueError, match="volume or baseline holds NaN"):
+        patch_map(trainer.model, bad[70])
+
+
+def test_a_trainer_without_a_fit_has_no_scores(data: SimpleNamespace) -> None:
+    with pytest.raises(RuntimeError, match=r"call fit\(\) first"):
+        PatchTrainer((6, 6, 5), **TINY).predict(data.volumes)
+
+
+def test_a_list_of_volumes_is_as_good_as_an_array(
+    data: SimpleNamespace, trainer: PatchTrainer
+) -> None:
+    trainer.fit(data.volumes, data.frame["label"], epochs=1)
+    expected = trainer.predict(data.volumes)
+    np.testing.assert_array_equal(trainer.predict(list(data.volumes)), expected)
+    with pytest.raises(ValueError, match="all of one shape"):
+        trainer.predict([data.volumes[0], data.volumes[1][1:]])
+
+
+@pytest.mark.parametrize("value", ["0", "7", "", "x", "44", None])
+def test_categories_that_are_none_do_not_become_labels(films: phantom.Phantom, value: Any) -> None:
+    birads = films.metadata["birads"].astype(object).copy()
+    birads.iloc[2] = value
+    with pytest.raises(ValueError, match=r"birads is .* in row 2; it must be a category from 1 to"):
+        film_table(films.metadata.assign(birads=birads))
+
+
+def test_categories_may_have_spaces_letters_and_decimals(films: phantom.Phantom) -> None:
+    birads = films.metadata["birads"].astype(object).copy()
+    birads.iloc[:3] = [" 4a ", 5.0, "2"]
+    table = film_table(films.metadata.assign(birads=birads))
+    assert table["birads"].iloc[:3].tolist() == [4, 5, 2]
+
+
+def test_lesions_of_cbis_need_labels(tmp_path: Any) -> None:
+    phantom.write_cbis_ddsm(tmp_path / "x", 6, seed=1, size=(128, 96))
+    rows = read_cbis_ddsm(tmp_path / "x", image="full")
+    for bad in (rows.drop(columns="label"), rows.assign(label=rows["label"].mask(rows.index == 1))):
+        with pytest.raises(ValueError, match="label must be there and 0 or 1"):
+            film_table(bad)
+
+
+@pytest.mark.parametrize("column", ["laterality", "view"])
+def test_films_need_a_side_and_a_view(films: phantom.Phantom, column: str) -> None:
+    bad = films.metadata.copy()
+    bad[column] = bad[column].astype(object).mask(bad.index == 3)
+    with pytest.raises(ValueError, match=f"{column} is missing in row 3"):
+        film_table(bad)
+
+
+@pytest.mark.parametrize("labels", [[0.4, 1.0], ["0", "1"], [0, 2]])
+def test_labels_that_are_not_0_and_1_are_refused(labels: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"label holds .* both 0 and 1 are needed"):
+        checked_labels(pd.DataFrame({"patient_id": ["a", "b"], "label": labels}))
+
+
+def test_a_view_is_not_chosen_for_the_user() -> None:
+    frame = pd.DataFrame(
+        {"breast": ["p", "p", "p"], "patient_id": "p", "laterality": "LEFT", "label": 0}
+    ).assign(view=["CC", "MLO", "CC"])
+    with pytest.raises(ValueError, match="breast p has several films of one view"):
+        pair_views(frame)
+    with pytest.raises(ValueError, match="breast is missing"):
+        pair_views(frame.assign(breast=[None, "p", "p"]))
+
+
+def test_fold_summary_refuses_films_and_patients_that_appear_twice() -> None:
+    table = predictions()
+    with pytest.raises(ValueError, match="twice with one model"):
+        fold_summary(pd.concat([table, table.iloc[:1]]))
+    moved = table.copy()
+    other = moved["fold"] != moved["fold"].iloc[0]
+    moved.loc[other.idxmax(), "group"] = moved["group"].iloc[0]
+    with pytest.raises(ValueError, match="in several folds"):
+        fold_summary(moved)
+
+
+def test_labels_and_groups_have_one_entry_per_volume(
+    data: SimpleNamespace, trainer: PatchTrainer
+) -> None:
+    labels, rows = data.frame["label"].to_numpy(), (np.arange(60), np.arange(60, 120))
+    with pytest.raises(ValueError, match=r"labels has shape \(121,\)"):
+        fit_scores(data.volumes, [*labels, 1], *rows, trainer=trainer)
+    with pytest.raises(ValueError, match=r"groups has shape \(119,\)"):
+        fit_scores(data.volumes, labels, *rows, trainer=trainer, groups=np.arange(119))
+    with pytest.raises(ValueError, match="methods holds"):
+        cross_validate(data.volumes, data.frame, methods=())
+
+
+def test_freezing_a_layer_between_two_calls_does_not_mix_gradients(
+    films: phantom.Phantom, narrow: SimpleNamespace
+) -> None:
+    from mammocourse.scanner import strided_scanner
+
+    eyes = strided_scanner(narrow.scanner, (1, 1))
+    prepared = [prepare_film(image, eyes, 4) for image in films.images[:4]]
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    layer = next(layer for layer in eyes.layers if hasattr(layer, "kernel"))
+
+    def gradients(frozen: bool) -> dict[str, Any]:
+        layer.trainable = not frozen
+        found = joined_gradients(eyes, narrow.classifier, prepared, [1, 0, 1, 0], loss).scanner
+        paths = [weight.path for weight in eyes.trainable_variables]
+        return dict(zip(paths, map(np.asarray, found), strict=True))
+
+    frozen, every, again = gradients(True), gradients(False), gradients(True)
+    assert set(frozen) == set(again) < set(every)
+    assert np.abs(every[layer.kernel.path]).max() > 0
+    for path, gradient in frozen.items():
+        np.testing.assert_array_equal(gradient, every[path])
+        np.testing.assert_array_equal(gradient, again[path])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs, batch_size, tile_pixels is"),
+        ({"tile_pixels": 0}, "epochs, batch_size, tile_pixels is"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"scanner_learning_rate": -1}, "scanner_learning_rate is -1"),
+    ],
+)
+def test_fine_tuning_refuses_bad_arguments(
+    films: phantom.Phantom, narrow: SimpleNamespace, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_joined(narrow.scanner, narrow.classifier, films.images[:2], [0, 1], **options)
+
+
+def test_a_bad_film_is_named_before_the_first_step(
+    films: phantom.Phantom, narrow: SimpleNamespace
+) -> None:
+    images = [*films.images[:3], np.zeros((80, 80), np.uint8)]
+    before = narrow.scanner.get_weights()
+    with pytest.raises(ValueError, match=r"images\[3\] cannot be used: .*no breast"):
+        fit_joined(narrow.scanner, narrow.classifier, images, [0, 1, 0, 1], batch_size=2)
+    assert all(map(np.array_equal, before, narrow.scanner.get_weights()))
+    with pytest.raises(ValueError, match=r"images\[3\] cannot be used"):
+        joined_scores(narrow.scanner, narrow.classifier, images)
+    with pytest.raises(ValueError, match=r"images\[3\] cannot be used"):
+        resized_features(images, narrow.scanner, size=32, batch_size=2)
+
+
+def test_patients_needed_are_enough_for_two_of_each_class() -> None:
+    needed = patients_needed(0.55, 0.95, positive_share=0.02, power=0.6, n_simulations=20)
+    assert needed * 0.02 >= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_simulations": 1}, "n_simulations is 1"),
+        ({"positive_share": 1e-4}, "positive_share is 0.0001; samples of 1000"),
+        ({"auc1": 1 - 1e-16, "auc2": 1 - 2e-16}, "gave the same difference"),
+    ],
+)
+def test_patients_needed_refuses_what_cannot_be_measured(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        patients_needed(**{"auc1": 0.6, "auc2": 0.7, "n_simulations": 5, **options})
+
+
+def test_whole_floats_count_as_integers(data: SimpleNamespace, trainer: PatchTrainer) -> None:
+    options: dict[str, Any] = {"trainer": trainer, "seeds": 2.0, "epochs": 2.0}
+    labels = data.frame["label"]
+    assert len(fit_scores(data.volumes, labels, range(60), range(60, 120), **options)) == 60
+
+
+@pytest.mark.parametrize("name", ["auc1", "alpha", "correlation", "within_patient"])
+def test_power_simulation_refuses_text(name: str) -> None:
+    good = {"auc1": 0.6, "auc2": 0.7, "n_positive": 5, "n_negative": 5}
+    with pytest.raises(ValueError, match=f"{name} is '0.5'; it must be a number"):
+        power_simulation(**{**good, name: "0.5"})  # type: ignore[arg-type]
+
+
+def test_paired_tests_refuse_what_has_no_variance() -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 1, 4, 2))
+    labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0]])
+    with pytest.raises(ValueError, match="two patients or more"):
+        paired_auc_tests(*scores, np.array([[1, 1], [0, 0], [0, 0], [0, 0]]))
+    scores[1, 0, 2, 1] = np.nan
+    with pytest.raises(ValueError, match="must not hold NaN"):
+        paired_auc_tests(*scores, labels)
+
+
+def test_views_are_averaged_from_one_score_per_film() -> None:
+    frame = pd.DataFrame(
+        {"id": ["a", "b"], "breast": "p", "patient_id": "p", "laterality": "LEFT", "label": 0}
+    ).assign(view=["CC", "MLO"])
+    table = pd.DataFrame({"id": ["a", "b", "a"], "model": "auc", "score": 1.0, "fold": 0})
+    with pytest.raises(ValueError, match="score the film a twice"):
+        average_views(table, frame)
+    with pytest.raises(ValueError, match="predictions is empty"):
+        average_views(table.iloc[:0], frame)
