@@ -421,9 +421,6 @@ def fold_summary(
         If columns are missing, the models were not tested on the same films and folds, a model
         scored a film twice, a patient stands in two folds, or ``reference`` is unknown.
     """
-    needed = ["id", "group", "label", "score", "model", "fold"]
-    if missing := [name for name in needed if name not in predictions]:
-        raise ValueError(f"predictions lacks the columns {missing}; make it with cross_validate.")
     _check_once(predictions)
     folds = predictions.drop_duplicates(["model", "group", "fold"])
     if (again := folds.duplicated(["model", "group"])).any():
@@ -437,9 +434,9 @@ def fold_summary(
         raise ValueError(f"confidence_level is {confidence_level}; it must be between 0 and 1.")
     tables = {name: part.sort_values("id") for name, part in predictions.groupby("model")}
     base = tables[reference]
-    rows = []
+    rows, film = [], ["id", "group", "label"]
     for name in models:
-        same = tables[name][needed[:3]].to_numpy().tolist() == base[needed[:3]].to_numpy().tolist()
+        same = tables[name][film].to_numpy().tolist() == base[film].to_numpy().tolist()
         if not (same and np.array_equal(tables[name]["fold"], base["fold"])):
             raise ValueError(f"{name} and {reference} were not tested on the same films and folds.")
         rows.append(_summary_row(name, tables[name], base, confidence_level, n_resamples))
@@ -447,7 +444,10 @@ def fold_summary(
 
 
 def _check_once(predictions: pd.DataFrame) -> None:
-    """Raise unless there are predictions, one per model and film."""
+    """Raise unless there is a table of predictions, one per model and film."""
+    needed = ["id", "group", "label", "score", "model", "fold"]
+    if missing := [name for name in needed if name not in predictions]:
+        raise ValueError(f"predictions lacks the columns {missing}; make it with cross_validate.")
     if len(predictions) == 0:
         raise ValueError("predictions is empty; make it with cross_validate.")
     if (again := predictions.duplicated(["model", "id"])).any():

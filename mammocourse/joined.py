@@ -121,12 +121,12 @@ def prepare_film(
     """
     from mammocourse.datasets import load_image
     from mammocourse.preprocessing import find_breast, resize_image
-    from mammocourse.scanner import _cut_out, _region, grid_size, receptive_field
+    from mammocourse.scanner import cut_out, grid_size, receptive_field, scan_region
 
     image = image if isinstance(image, np.ndarray) else load_image(image)
-    down, across = (n_patches, n_patches) if isinstance(n_patches, int) else n_patches
+    down, across = (n_patches, n_patches) if np.ndim(n_patches) == 0 else n_patches
     window = receptive_field(scanner).window
-    pixels = _cut_out(image, _region(image.shape, find_breast(image), window))
+    pixels = cut_out(image, scan_region(image.shape, find_breast(image), window))
     height, _, a, _ = grid_size(pixels.shape, scanner, down)
     _, width, _, b = grid_size(pixels.shape, scanner, across)
     for size in ((height, pixels.shape[1]), (height, width)):

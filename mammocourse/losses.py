@@ -311,7 +311,10 @@ class BufferedPairwiseAUCLoss(keras.losses.Loss):
             variable.assign(tf.zeros_like(variable))
 
     def callback(self) -> keras.callbacks.Callback:
-        """Return the callback that empties the buffers each epoch and guards validation."""
+        """Return the callback that empties the buffers each epoch and guards validation.
+
+        Give one to every `fit`: without it, a later `fit` goes on with the buffers of the last.
+        """
         return _BufferKeeper(self)
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mammocourse.films import checked_labels
+from mammocourse.resnet import _keras
 from mammocourse.splits import check_group_leakage, split_by_patient
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def build_patch_classifier(
     """
     shape = _check_counts("input_shape", input_shape, 3)
     filters, units = _check_counts("filters", filters), _check_counts("units", units, empty=True)
-    keras = _keras("build_patch_classifier")
+    keras = _keras("build_patch_classifier()")
     inputs = keras.Input(shape, name="volume")
     x = inputs
     for layer in _trunk(shape, filters, dropout, l2):
@@ -119,7 +120,7 @@ def two_view_classifier(
     """
     shape = _check_counts("input_shape", input_shape, 3)
     filters, units = _check_counts("filters", filters), _check_counts("units", units, empty=True)
-    keras = _keras("two_view_classifier")
+    keras = _keras("two_view_classifier()")
     inputs = keras.Input((2, *shape), name="volumes")
     trunk = _trunk(shape, filters, dropout, l2)
     seen = []
@@ -239,7 +240,7 @@ class PatchTrainer:
                 "patch, or None to keep them all."
             )
         _check_range("learning_rate", learning_rate, 0, math.inf)
-        keras = _keras("PatchTrainer")
+        keras = _keras("PatchTrainer()")
         self.input_shape, self.components = shape, components
         self._fitted = False
         options: dict[str, Any] = {"filters": filters, "units": units, "dropout": dropout, "l2": l2}
@@ -515,14 +516,3 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
         inside = False
     if not inside:
         raise ValueError(f"{name} is {value!r}; it must be at least {low} and below {high}.")
-
-
-def _keras(caller: str) -> Any:
-    try:
-        import keras
-    except ImportError as error:
-        raise RuntimeError(
-            f"{caller} needs Keras, which cannot be imported here. Install it with "
-            'pip install "mammocourse[cpu]".'
-        ) from error
-    return keras

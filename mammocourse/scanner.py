@@ -13,23 +13,15 @@ Keras is imported by the functions that need it: importing this module is cheap.
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tempfile
-import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from mammocourse.preprocessing import _check_gray, find_breast, resize_image
-from mammocourse.resnet import _check_choice, _digest, _fingerprint, freeze_batchnorm
-from mammocourse.scanner_networks import _save, build_scanner, convert_vgg_m
+from mammocourse.resnet import _check_choice, freeze_batchnorm
+from mammocourse.scanner_networks import build_scanner, convert_vgg_m
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ReceptiveField",
     "build_scanner",
-    "cache_volumes",
     "convert_vgg_m",
     "grid_size",
     "patch_boxes",
@@ -47,8 +38,6 @@ __all__ = [
 ]
 
 Box = tuple[slice, slice]
-
-_CACHE_VERSION = 1  # raise it when the same scanner begins to give other volumes
 
 BAND_PIXELS = 2**20
 """Pixels that run through the merged network at once; larger breasts run in bands of rows."""
@@ -186,7 +175,7 @@ def grid_size(
     ValueError
         If an argument is not as described.
     """
-    _check_count("n_patches", n_patches)
+    check_count("n_patches", n_patches)
     window, stride, _ = receptive_field(scanner)
     span = (n_patches - 1) * stride
     if len(box_shape) != 2 or min(box_shape) < 1:
@@ -226,7 +215,7 @@ def patch_boxes(
     """
     field = receptive_field(scanner)
     box = (slice(None), slice(None)) if box is None else box
-    (top, bottom), (left, right) = _region(image_shape, box, field.window)
+    (top, bottom), (left, right) = scan_region(image_shape, box, field.window)
     height, width, a, b = grid_size((bottom - top, right - left), scanner, n_patches)
     rows = top + np.arange(n_patches)[:, None] * a * field.stride * (bottom - top) / height
     columns = left + np.arange(n_patches) * b * field.stride * (right - left) / width
@@ -237,7 +226,7 @@ def patch_boxes(
     return boxes
 
 
-def _region(shape: Sequence[int], box: Box, window: int) -> list[tuple[int, int]]:
+def scan_region(shape: Sequence[int], box: Box, window: int) -> list[tuple[int, int]]:
     """Return first and last edge of rows and columns: of the box, or of a window around it.
 
     A box that is smaller than a window grows evenly, within the film where it can.
@@ -260,7 +249,7 @@ def _region(shape: Sequence[int], box: Box, window: int) -> list[tuple[int, int]
     return region
 
 
-def _check_count(name: str, value: int) -> None:
+def check_count(name: str, value: int) -> None:
     """Raise unless the value is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} is {value!r}; it must be an integer of at least 1.")
@@ -318,11 +307,11 @@ def scan_patches(
         If another argument is not as described, or no breast is found.
     """
     _check_choice("method", method, ("merged", "patches"))
-    _check_count("batch_size", batch_size)
+    check_count("batch_size", batch_size)
     _check_gray(image)
     field = receptive_field(scanner)
-    region = _region(image.shape, find_breast(image) if box is None else box, field.window)
-    pixels = _cut_out(image, region)
+    region = scan_region(image.shape, find_breast(image) if box is None else box, field.window)
+    pixels = cut_out(image, region)
     height, width, a, b = grid_size(pixels.shape, scanner, n_patches)
     for size in ((height, pixels.shape[1]), (height, width)):  # one direction after the other
         shrinks = size < pixels.shape
@@ -362,13 +351,13 @@ def strided_scanner(scanner: keras.Model, strides: tuple[int, int]) -> keras.Mod
         return type(layer).from_config(config)
 
     for name, stride in zip(("strides[0]", "strides[1]"), strides, strict=True):
-        _check_count(name, stride)
+        check_count(name, stride)
     strided = keras.models.clone_model(scanner, clone_function=copy)
     strided.set_weights(scanner.get_weights())
     return freeze_batchnorm(strided)
 
 
-def _cut_out(image: np.ndarray, region: Sequence[tuple[int, int]]) -> np.ndarray:
+def cut_out(image: np.ndarray, region: Sequence[tuple[int, int]]) -> np.ndarray:
     """Return a region as float32 in [0, 1], with the film's darkest level beyond its edges."""
     wide = image.dtype == np.uint16
     low, high = (
@@ -442,154 +431,3 @@ def _strided(last: Any, x: Any, strides: tuple[int, int]) -> Any:
         return last.activation(ops.conv(x, last.kernel, strides) + last.bias)
     pool = ops.max_pool if isinstance(last, layers.MaxPooling2D) else ops.average_pool
     return pool(x, last.pool_size, strides)
-
-
-# --- volumes on disk
-
-
-def cache_volumes(
-    films: Sequence[Any],
-    scanner: keras.Model,
-    *,
-    directory: str | Path,
-    dtype: Literal["float16", "float32"] = "float16",
-    n_patches: int = 15,
-    progress: bool = False,
-) -> np.ndarray:
-    """Scan films once, and keep their volumes on disk, a file for each film.
-
-    A run that was killed loses at most the film at which it was. An entry belongs to the
-    film, the scanner with its weights, ``n_patches``, ``dtype`` and the version of Keras;
-    entries that the disk damaged are noticed (by the checksum in the file) and made again.
-    Old entries, and files ``*.tmp`` that a killed run left, may be deleted at any time.
-
-    Parameters
-    ----------
-    films : sequence of ndarray (height, width), or of paths
-        uint8 or uint16 images, or files for `datasets.load_image`, known by path, size and
-        time of change. Sizes may differ.
-    scanner : keras.Model
-        A network of `build_scanner`.
-    directory : str or Path
-        Folder of the cache, made where missing.
-    dtype : {"float16", "float32"}
-        Float16 halves the size and rounds each feature by at most one part in 2,048. The
-        paper's volume of 15 x 15 x 4,096 takes 1.8 MB.
-    n_patches : int
-        Windows in each direction.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    ndarray (films, n_patches, n_patches, features)
-        The volumes, in the order of the films.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a path has no file.
-    OverflowError
-        If a feature is too large for float16.
-    TypeError, ValueError
-        As `scan_patches`; if there are no films; if a file cannot be read.
-
-    Warns
-    -----
-    UserWarning
-        If entries were damaged.
-    """
-    _check_choice("dtype", dtype, ("float16", "float32"))
-    _check_count("n_patches", n_patches)
-    if isinstance(films, str | os.PathLike):
-        raise TypeError(f"films is {films!r}; it must be a sequence: [{films!r}].")
-    if len(films) == 0:
-        raise ValueError("films is empty; there must be at least one film.")
-    receptive_field(scanner)  # raises for what is no scanner
-    _check_writable(Path(directory).expanduser())
-    from tqdm.auto import tqdm
-
-    shape = (n_patches, n_patches, scanner.output.shape[-1])
-    about = (_CACHE_VERSION, _fingerprint(scanner), _wiring(scanner), n_patches, dtype)
-    volumes = np.empty((len(films), *shape), dtype)
-    damaged = 0
-    for number, film in enumerate(tqdm(films, unit="film", disable=not progress)):
-        key = _digest(repr((*about, _film_key(film, number))).encode())
-        entry = Path(directory).expanduser() / f"{key[:32]}.npz"
-        volume = _load_volume(entry, shape, dtype)
-        if volume is None:
-            damaged += entry.exists()
-            volume = _scan_film(film, number, scanner, n_patches, dtype)
-            _save(entry, {"volume": volume})
-        volumes[number] = volume
-    if damaged:
-        warnings.warn(
-            f"{directory}: {damaged} of {len(films)} volumes were damaged; they were made again.",
-            stacklevel=2,
-        )
-    return volumes
-
-
-def _check_writable(directory: Path) -> None:
-    """Make the folder of the cache; raise before films are scanned for nothing."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=directory).close()
-    except OSError as error:
-        raise ValueError(
-            f"directory {directory} must be a folder that can be written: {error}"
-        ) from error
-
-
-def _wiring(scanner: keras.Model) -> str:
-    """Return the graph of a scanner, constants of operations included, whatever the names."""
-    config = json.loads(scanner.to_json())["config"]
-    text = json.dumps(config, sort_keys=True).replace('"trainable": true', '"trainable": false')
-    names = (config["name"], *(layer["name"] for layer in config["layers"]))
-    numbers = {json.dumps(name): f'"{number}"' for number, name in enumerate(names)}
-    return re.sub(r'"[^"]*"', lambda found: numbers.get(found[0], found[0]), text)
-
-
-def _film_key(film: Any, number: int) -> tuple[Any, ...]:
-    """Return what identifies a film: its pixels, or the present state of its file."""
-    if isinstance(film, np.ndarray):
-        return film.shape, film.dtype.str, _digest(np.ascontiguousarray(film))
-    if not isinstance(film, str | os.PathLike):
-        raise TypeError(f"films[{number}] is {film!r}; it must be an image array or a path.")
-    path = Path(film).expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"films[{number}]: there is no file {path}.")
-    state = path.stat()
-    return str(path), state.st_size, state.st_mtime_ns
-
-
-def _scan_film(
-    film: Any, number: int, scanner: keras.Model, n_patches: int, dtype: str
-) -> np.ndarray:
-    """Return the volume of a film in the type of the cache, or say which film failed."""
-    from mammocourse.datasets import load_image
-
-    try:
-        image = film if isinstance(film, np.ndarray) else load_image(Path(film).expanduser())
-        volume = scan_patches(image, scanner, n_patches)
-    except (TypeError, ValueError) as error:
-        name = f"films[{number}]" if isinstance(film, np.ndarray) else f"films[{number}] ({film})"
-        raise type(error)(f"{name} cannot be scanned: {error}") from error
-    with np.errstate(over="ignore"):  # it is an error below
-        volume = volume.astype(dtype)
-    if not np.isfinite(volume).all():
-        raise OverflowError(f"features of films[{number}] are not finite in {dtype}; use float32.")
-    return volume
-
-
-def _load_volume(entry: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    """Return the volume of a cache entry; None if there is none or the disk damaged it."""
-    try:
-        with np.load(entry, allow_pickle=False) as archive:
-            volume = archive["volume"]  # the archive holds a checksum
-    except (
-        *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, IndexError),
-        *(AttributeError, zipfile.BadZipFile, zlib.error),  # by where the damage is
-    ):
-        return None
-    return volume if volume.shape == shape and volume.dtype == dtype else None

@@ -411,11 +411,11 @@ def _small_film(film: Any, size: int) -> NDArray[np.float32]:
     """Return a film cropped to the breast, scaled to [0, 1] as for the scan, and resized."""
     from mammocourse.datasets import load_image
     from mammocourse.preprocessing import find_breast, resize_image
-    from mammocourse.scanner import _cut_out
+    from mammocourse.scanner import cut_out
 
     image = film if isinstance(film, np.ndarray) else load_image(film)
     edges = [(part.start, part.stop) for part in find_breast(image)]
-    return resize_image(_cut_out(image, edges), (size, size))
+    return resize_image(cut_out(image, edges), (size, size))
 
 
 class _Rows:

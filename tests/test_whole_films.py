@@ -582,7 +582,7 @@ def test_joined_network_scores_a_film_like_its_two_parts(
     from mammocourse.scanner import scan_patches
 
     image = films.images[0]
-    pixels, strides = prepare_film(image, narrow.scanner, 4)
+    pixels, strides = prepare_film(image, narrow.scanner, np.int64(4))
     joined = join_networks(narrow.scanner, narrow.classifier, strides)
     volume = scan_patches(image, narrow.scanner, 4)
     expected = narrow.classifier.predict_on_batch(volume[None])[0, 0]
@@ -1093,6 +1093,9 @@ def test_views_are_averaged_from_one_score_per_film() -> None:
         {"id": ["a", "b"], "breast": "p", "patient_id": "p", "laterality": "LEFT", "label": 0}
     ).assign(view=["CC", "MLO"])
     table = pd.DataFrame({"id": ["a", "b", "a"], "model": "auc", "score": 1.0, "fold": 0})
+    with pytest.raises(ValueError, match=r"lacks the columns \['group', 'label'\]"):
+        average_views(table, frame)
+    table = table.assign(group="p", label=0)
     with pytest.raises(ValueError, match="score the film a twice"):
         average_views(table, frame)
     with pytest.raises(ValueError, match="predictions is empty"):
