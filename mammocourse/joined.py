@@ -124,7 +124,7 @@ def prepare_film(
     from mammocourse.scanner import cut_out, grid_size, receptive_field, scan_region
 
     image = image if isinstance(image, np.ndarray) else load_image(image)
-    down, across = (n_patches, n_patches) if np.ndim(n_patches) == 0 else n_patches
+    down, across = (n_patches, n_patches) if isinstance(n_patches, int | np.integer) else n_patches
     window = receptive_field(scanner).window
     pixels = cut_out(image, scan_region(image.shape, find_breast(image), window))
     height, _, a, _ = grid_size(pixels.shape, scanner, down)
