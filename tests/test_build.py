@@ -95,8 +95,13 @@ def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course of one chapter, with a package and data of its own."""
     for name in ("book", "mammocourse", "data"):
         (tmp_path / name).mkdir()
+    (tmp_path / "mammocourse" / "__init__.py").write_text("")
     (tmp_path / "mammocourse" / "module.py").write_text("x = 1\n")
+    (tmp_path / "mammocourse" / "reader.py").write_text(
+        "from mammocourse.module import x\n\nNAMES = ['table.csv', 'new.csv', 'claims.yml']\n"
+    )
     (tmp_path / "data" / "table.csv").write_text("1\n")
+    (tmp_path / "data" / "claims.yml").write_text("[]\n")
     (tmp_path / "requirements.lock").write_text("numpy==2\n")
     (tmp_path / "_toc.yml").write_text("root: book/index\nchapters:\n- file: book/01_one\n")
     write_chapter(tmp_path, "print(1 + 1)")
@@ -125,18 +130,40 @@ def test_a_chapter_is_executed_once(small_course: Path, capsys: pytest.CaptureFi
     ("name", "content"),
     [
         ("mammocourse/module.py", "x = 2\n"),
+        ("mammocourse/reader.py", "NAMES = ['table.csv', 'new.csv']\n"),
         ("data/table.csv", "2\n"),
         ("data/new.csv", "1\n"),
+        ("data/scans/1.webp", "1\n"),
+        ("data/claims.yml", "[{id: own.number, chapter: '01', claimed: 2}]"),
         ("requirements.lock", "numpy==3\n"),
     ],
 )
 def test_a_change_around_a_chapter_calls_for_a_new_run(
     small_course: Path, name: str, content: str
 ) -> None:
+    write_chapter(small_course, "from mammocourse.reader import NAMES\nfolder = 'scans'")
+    (small_course / "data" / "scans").mkdir()
     before = course.environment_key(course.chapters()[0])
     assert course.environment_key(course.chapters()[0]) == before
     (small_course / name).write_text(content)
     assert course.environment_key(course.chapters()[0]) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mammocourse/other.py", "x = 2\n"),
+        ("data/other.csv", "1\n"),
+        ("data/claims.yml", "[{id: other.number, chapter: '02'}]"),
+    ],
+)
+def test_what_a_chapter_does_not_read_calls_for_none(
+    small_course: Path, name: str, content: str
+) -> None:
+    write_chapter(small_course, "from mammocourse.reader import NAMES")
+    before = course.environment_key(course.chapters()[0])
+    (small_course / name).write_text(content)
+    assert course.environment_key(course.chapters()[0]) == before
 
 
 @pytest.mark.parametrize("name", ["data/quizzes/02.yml", "mammocourse/exercises/chapter02.py"])

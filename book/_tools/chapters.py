@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
+import json
 import os
 import re
 import sys
@@ -118,29 +119,45 @@ def mode() -> str:
 def environment_key(item: Chapter) -> str:
     """Return a hash of all that can change a chapter's outputs besides its cells.
 
-    That is the package, the data, the lock file, the mode and the Python version;
-    not the exercises, quizzes and stored results of other chapters, nor a table or the
-    predictions that a run has stored, unless the chapter reads them.
+    That is the modules of the package that the chapter imports, directly or through others,
+    with its own exercises; the files of ``data`` whose name, or whose folder's name, stands
+    in the chapter or in one of these modules, with its own quiz, claims and stored results;
+    the lock file, the mode and the Python version.
     """
+    cells = [cell.source for cell in item.read().cells if cell.cell_type == "code"]
+    used = hashing.modules(cells, ROOT / "mammocourse")
+    used += sorted((ROOT / "mammocourse" / "exercises").glob(f"chapter{item.number}.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (item.path, *used))
     digest = hashlib.sha256(f"{mode()} {sys.version_info[:2]}".encode())
-    text = item.path.read_text(encoding="utf-8")
-    for folder in (ROOT / "mammocourse", ROOT / "data"):
-        for path in sorted(folder.rglob("*")):
-            of_a_chapter = re.fullmatch(r"(chapter)?(\d\d)", path.stem)
-            if not path.is_file() or "__pycache__" in path.parts:
-                continue
-            if path.match("data/results/*.csv") and path.name not in text:
-                continue
-            if (
-                path.match("data/results/predictions/*.csv")
-                and "mammocourse.predictions" not in text
-            ):
-                continue
-            if of_a_chapter is None or of_a_chapter[2] == item.number:
-                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
-                digest.update(path.read_bytes())
-    digest.update((ROOT / "requirements.lock").read_bytes())
+    for path in (*used, *_data_files(item, text), ROOT / "requirements.lock"):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
+        own = path == ROOT / "data" / "claims.yml"
+        digest.update(_claims(path, item, text) if own else path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _data_files(item: Chapter, text: str) -> Iterator[Path]:
+    """Yield the files of ``data`` that a chapter may read, judged by their names."""
+    for path in sorted((ROOT / "data").rglob("*")):
+        if not path.is_file():
+            continue
+        of_a_chapter = re.fullmatch(r"\d\d", path.stem)
+        if path.match("data/results/predictions/*.csv"):
+            named = "mammocourse.predictions" in text
+        elif of_a_chapter is None:
+            folder = "" if path.parent.name in ("data", "results") else path.parent.name
+            named = path.name in text or bool(folder and folder in text)
+        else:
+            named = of_a_chapter[0] == item.number
+        if named:
+            yield path
+
+
+def _claims(path: Path, item: Chapter, text: str) -> bytes:
+    """Return the claims of a chapter, and those that it names."""
+    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    own = [row for row in rows if row["chapter"] == item.number or row["id"] in text]
+    return json.dumps(own, sort_keys=True).encode()
 
 
 def cache_path(item: Chapter) -> Path:

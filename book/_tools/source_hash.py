@@ -50,6 +50,19 @@ def source_hash(cells: Iterable[str], package: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def modules(cells: Iterable[str], package: Path) -> list[Path]:
+    """Return the modules that some cells import, directly or through others, sorted."""
+    pending = {need for cell in cells for need in _imports(ast.parse(cell))}
+    found = {package / "__init__.py"} if pending else set()
+    while pending:
+        module, name = pending.pop()
+        for path in (package / f"{module}.py", package / f"{name}.py"):
+            if path not in found and path.exists():
+                found.add(path)
+                pending |= _imports(ast.parse(path.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
 class _Module:
     """The top-level definitions of one module."""
 
