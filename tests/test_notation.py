@@ -16,26 +16,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = {path.stem[:2]: path for path in sorted((ROOT / "book").glob("[01][0-9]_*.md"))}
 
-GREEK = {
-    *("alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho"
-      " sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi"
-      " Omega ell").split(),
-}  # fmt: skip
+LETTER = re.compile(
+    r"[A-Za-z]|\\(?:ell|alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu"
+    r"|xi|pi|rho|sigma|tau|upsilon|(?:var)?phi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma"
+    r"|Phi|Psi|Omega)"
+)
 ACCENTS = {"hat", "widehat", "bar", "tilde", "overline"}
 WORDS = {"text", "mathrm", "operatorname", "texttt", "mathbb", "begin", "end"}
 BIND = {"sum", "prod", "max", "min", "sup", "inf", "lim", "int"}
 """What stands below these only runs through values."""
 
-EVERYWHERE = {
-    "e": "Euler's number",
-    "i": "index of a case, of a row of pixels or of a crop",
-    "j": "index of a feature, of a column of pixels or of a second case",
-    "l": "index of a layer",
-}
-"""Symbols that mean the same in all chapters and need no row."""
+EVERYWHERE = {"e", "i", "j", "l"}
+"""Euler's number and indices: the table of signs explains them for all chapters."""
 
-HERE = {}
-"""Symbols of one chapter that need no row, with the reason."""
+SIGNS = re.compile(r"^(?:hat|bar) | '$| \d+$")
+"""A hat, a bar, a prime or a number makes another symbol of one that is known: see the table."""
 
 
 def tokens(formula: str) -> list[str]:
@@ -86,7 +81,7 @@ def symbols(formula: str) -> set[str]:
             name = f"{command.removeprefix('wide')} {bare}" if len(inside) == 1 else ""
             if not name:
                 found |= symbols(" ".join(inside))
-        elif command in GREEK or re.fullmatch("[A-Za-z]", token):
+        elif LETTER.fullmatch(token):
             name = token.strip("\\")
         else:
             name = ""
@@ -96,11 +91,11 @@ def symbols(formula: str) -> set[str]:
             more = suffix(script)
             if kind == "^" and (more.isdigit() or more in {"+", "-"}):
                 more = ""  # a power
+            dummy = kind == "_" and (name or command in BIND | WORDS)
+            index = kind == "^" and len(script) == 1 and name != "e"
             if name and more:
                 name = f"{name} {more}"
-            elif kind == "^" and len(script) > 1 or (kind == "^" and name == "e"):
-                found |= symbols(" ".join(script))
-            elif kind == "_" and not name and command not in BIND and command not in WORDS:
+            elif not dummy and not index:
                 found |= symbols(" ".join(script))
         if name:
             found.add(name)
@@ -152,16 +147,63 @@ def rows() -> list[tuple[str, str, frozenset[str], str]]:
     return found
 
 
-if __name__ == "__main__":
-    table = rows()
-    for number in CHAPTERS:
-        known = {s for _, first, names, _ in table if first <= number for s in names}
-        own = {s for _, first, names, _ in table if first == number for s in names}
-        words = {w for _, first, _, ws in table if first <= number for w in re.findall("[A-Z]{2,}", ws)}
-        missing = used(number) - known - words - set(EVERYWHERE)
-        missing = {s for s in missing if not (re.search(r" \d+$", s) and s.rsplit(" ", 1)[0] in known)}
-        print(number, "MISSING", sorted(missing))
-        print("   inherited", sorted(used(number) - own - set(EVERYWHERE) - missing))
-        for cell, first, names, _ in table:
-            if first == number and names - used(number):
-                print("   UNUSED", cell, names - used(number))
+def without_a_row(number: str) -> set[str]:
+    """Return the symbols of a chapter for which neither its rows nor earlier ones stand."""
+    known = {name for _, first, names, _ in rows() if first <= number for name in names}
+    words = {
+        word
+        for _, first, _, text in rows()
+        if first <= number
+        for word in re.findall("[A-Z]{2,}", text)
+    }
+    known |= EVERYWHERE | words
+    return {name for name in used(number) - known if SIGNS.sub("", name) not in known}
+
+
+@pytest.mark.parametrize("number", CHAPTERS)
+def test_every_symbol_of_a_chapter_is_in_the_notation(number: str) -> None:
+    assert without_a_row(number) == set(), "add a row to book/notation.md"
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[1]}: {row[0]}")
+def test_every_row_is_used_in_the_chapter_that_it_names(
+    row: tuple[str, str, frozenset[str], str],
+) -> None:
+    _, first, names, words = row
+    assert names <= used(first)
+    text = CHAPTERS[first].read_text(encoding="utf-8")
+    assert all(word in text for word in re.findall(r"[A-Za-z]{3,}|[A-Z]{2}", words))
+
+
+def test_rows_stand_in_the_order_of_the_chapters() -> None:
+    chapters = [first for _, first, _, _ in rows()]
+    assert chapters == sorted(chapters)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        (r"\hat\beta_j", {"hat beta"}),
+        (r"\ell_{\text{full}}", {"ell full"}),
+        (r"\sum_{k=1}^{R} x_k^2", {"x"}),
+        (r"e^{\eta_i}", {"e", "eta"}),
+        (r"S_+ \setminus S_-", {"S +", "S -"}),
+        (r"\kappa^*(\gamma)", {"kappa *", "gamma"}),
+        (r"\beta_0 + \beta_{12}", {"beta 0", "beta 12"}),
+        (r"\frac{\partial \ell}{\partial w}", {"ell", "w"}),
+        (r"\operatorname{E}[Y] \text{ for all } n", {"Y", "n"}),
+        (r"\mathrm{TP} / \mathrm{MAD}_r", {"TP", "MAD"}),
+        (r"V_{i+m-1,\,k+n-1}", {"V"}),
+        (r"\hat{x}(u, v)", {"hat x", "u", "v"}),
+        (r"\widehat{\operatorname{Var}}(s_V^2)", {"s"}),
+    ],
+)
+def test_symbols_are_found_in_a_formula(formula: str, expected: set[str]) -> None:
+    assert symbols(formula) == expected
+
+
+def test_formulas_are_found_on_a_page() -> None:
+    page = (
+        "a $x$ b `$no$`\n\n```{math}\n:label: eq-1\ny\n```\n\n$$ z $$\n\n```{code-cell}\n'$q$'\n```"
+    )
+    assert {name for formula in formulas(page) for name in symbols(formula)} == {"x", "y", "z"}
