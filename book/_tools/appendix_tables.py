@@ -31,6 +31,7 @@ def times() -> list[str]:
     run is the stored one, with its date.
     """
     rows = []
+    known = guide_tables.facts()
     for item in course.chapters():
         executed = course.cached(item)
         path = course.ROOT / "data" / "results" / f"{item.number}.json"
@@ -39,8 +40,7 @@ def times() -> list[str]:
         if path.exists():
             stored = json.loads(path.read_text("utf-8"))
             full, date = duration(stored["seconds"]), stored["date"]
-        facts = guide_tables.facts().get(item.number)
-        reading = f"{facts.minutes} min" if facts is not None else "–"
+        reading = f"{known[item.number].minutes} min" if item.number in known else "–"
         rows.append((f"{{doc}}`{item.name}`", reading, small, full, date))
     head = ("Chapter", "Reading", "Small run, when this site was built", "Stored full run", "Date")
     return _table(head, rows)
