@@ -29,7 +29,7 @@ KINDS = {
         "other data, films or networks"
     ),
     "contradicted": "it does not, and the source's own data, program or formula decide it",
-    "needs real data": "the data may not be bundled; a chapter recomputes it where they lie ready",
+    "needs real data": "it takes data that may not be bundled with the course",
     "cannot be recomputed": "the records or programs behind it are in other hands",
     "not recomputed": "nobody has done it yet",
     "finding": "a number of this course; the source printed none",

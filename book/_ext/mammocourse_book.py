@@ -229,14 +229,26 @@ class Ledger(SphinxDirective):
             "stated": [_text(row.stated)],
             "recomputed": [_text(row.recomputed), self._link(row)],
             "verdict": [nodes.paragraph("", "", bold)],
-            "why": [_text(row.claim.why.strip())],
+            "why": [self._why(row.claim.why.strip())],
         }
         if row.remark:
             contents["verdict"].append(_text(row.remark))
-        found = nodes.row(ids=[f"claim-{row.claim.id.lower().replace('.', '-')}"])
+        found = nodes.row(ids=[_row_name(row.claim.id)])
         for name in columns:
             classes = [f"ledger-{name}", *([_kind(row.kind)] if name == "verdict" else [])]
             found += nodes.entry("", *contents[name], classes=classes)
+        return found
+
+    def _why(self, text: str) -> nodes.paragraph:
+        """Return an explanation; claims that it names are links to their rows."""
+        from mammocourse.ledger import claims
+
+        found = nodes.paragraph()
+        for part in re.split(r"(\w+(?:\.\w+)+)", text):
+            if part in claims():
+                found += nodes.reference("", part, refuri=f"#{_row_name(part)}", internal=True)
+            else:
+                found += nodes.Text(part)
         return found
 
     def _link(self, row: Any) -> nodes.paragraph:
@@ -256,6 +268,10 @@ class Ledger(SphinxDirective):
         link = nodes.reference("", text, refuri=target, internal=bool(page))
         scale = row.scale and f"{row.scale}, "
         return nodes.paragraph("", scale if page else "", link, classes=["where"])
+
+
+def _row_name(claim_id: str) -> str:
+    return f"claim-{claim_id.lower().replace('.', '-')}"
 
 
 def _kind(name: str) -> str:
