@@ -420,13 +420,46 @@ def test_every_chapter_says_what_it_is_not(page: str, site: Path) -> None:
 
 
 def test_the_ledger_shows_every_claim(site: Path) -> None:
-    from mammocourse.ledger import claims
+    from mammocourse.ledger import KINDS, claims
 
     page = next(page for page in PAGES if "ledger" in page)
-    rows = soup(site, page).select("table.mammocourse-ledger tbody tr")
-    assert len(rows) == len(claims())
-    written = {item.number for item in course.chapters()}
-    for row, claim in zip(rows, claims().values(), strict=True):
-        if claim.chapter in written:
-            hint = f"record it; if it is of full scale, run make full CHAPTER={claim.chapter}"
-            assert "not recomputed" not in row.get_text(), f"{claim.id}: {hint}"
+    found = soup(site, page).select("table.mammocourse-ledger tbody tr")
+    rows = {row["id"]: row for row in found}
+    assert len(rows) == len(found) == len(claims())
+    for claim in claims().values():
+        row = rows[f"claim-{claim.id.lower().replace('.', '-')}"]
+        verdict = row.select_one("td.ledger-verdict strong").get_text().lower()
+        hint = f"record it; if it is of full scale, run make full CHAPTER={claim.chapter}"
+        assert verdict in KINDS, verdict
+        assert verdict != "not recomputed", f"{claim.id}: {hint}"
+        link = row.select_one("td.ledger-recomputed a")
+        by_hand = verdict in ("needs real data", "cannot be recomputed")
+        if not by_hand:
+            assert "#record-" in link["href"] or "derived_claims" in link["href"], claim.id
+        assert by_hand == row.select_one("td.ledger-recomputed").get_text().strip().startswith("–")
+        assert len(row.select_one("td.ledger-why").get_text()) > 5, claim.id
+
+
+def test_the_ledger_counts_what_it_shows(site: Path) -> None:
+    page = soup(site, next(page for page in PAGES if "ledger" in page))
+    counts: dict[str, int] = {}
+    for row in page.select("table.mammocourse-ledger-summary tbody tr"):
+        name, _, *numbers = [cell.get_text().strip() for cell in row.find_all("td")]
+        counts[name] = sum(int(number.replace(",", "")) for number in numbers)
+    shown = [cell.get_text().lower() for cell in page.select("td.ledger-verdict strong")]
+    assert counts.pop("all") == len(shown)
+    assert counts == {name: shown.count(name) for name in set(shown)}
+
+
+def test_a_link_of_the_ledger_leads_to_a_cell_with_code(site: Path) -> None:
+    page = next(page for page in PAGES if "ledger" in page)
+    links = {
+        link["href"] for link in soup(site, page).select("td.ledger-recomputed a[href*=record-]")
+    }
+    assert len(links) > 50
+    pages = {name: soup(site, f"book/{name}") for name in {link.split("#")[0] for link in links}}
+    for link in links:
+        name, _, anchor = link.partition("#")
+        cell = pages[name].find(id=anchor)
+        assert "cell" in cell["class"], link
+        assert "record(" in cell.select_one(".cell_input").get_text(), link
