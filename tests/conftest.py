@@ -23,6 +23,14 @@ import chromium  # noqa: E402
 import nbval_run  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests to two workers: what needs executed chapters, and the other files."""
+    for item in items:
+        needs_chapters = "run_of_nbval" in getattr(item, "fixturenames", ())
+        group = "book" if needs_chapters else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def run_of_nbval() -> subprocess.CompletedProcess[str]:
     """Run nbval once on every chapter; its outputs feed the site as well."""
