@@ -299,6 +299,33 @@ class GuideTable(SphinxDirective):
         return box.children
 
 
+class Errata(SphinxDirective):
+    """``{errata} part source``: counts, equations or findings from ``data/errata.yml``."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """Let ``errata_table`` write the part as Markdown, and read that."""
+        import errata_table
+
+        for path in (errata_table.DATA, errata_table.TESTS, ROOT / "_config.yml"):
+            self.env.note_dependency(str(path))
+        for item in course.chapters():
+            self.env.note_dependency(str(item.path))
+        parts = {part.__name__: part for part in errata_table.PARTS}
+        part, source = self.arguments
+        if part not in parts or source not in errata_table.SOURCES:
+            known = f"{', '.join(parts)} and {', '.join(errata_table.SOURCES)}"
+            raise self.error(f"errata: {part} {source} is not known; choose from {known}.")
+        try:
+            lines = parts[part](source)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        box = nodes.container()
+        self.state.nested_parse(StringList(lines, self.env.docname), 0, box)
+        return box.children
+
+
 def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
     """Write the student and the solution notebooks beside the finished site."""
     if exception is not None or app.builder.format != "html":
@@ -321,4 +348,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", write_notebooks)
     app.add_directive("ledger", Ledger)
     app.add_directive("guide-table", GuideTable)
+    app.add_directive("errata", Errata)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
