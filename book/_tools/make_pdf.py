@@ -269,7 +269,7 @@ def make_pdf() -> Path:
         page.evaluate(SHRINK)
         first = print_pdf(page)
         numbers = page_numbers(first)
-        (FOLDER/'first.pdf').write_bytes(first)
+        (FOLDER / "first.pdf").write_bytes(first)
         missing = [anchor for anchor in anchors if anchor not in numbers]
         if missing:
             raise SystemExit(f"not found in the printed document: {', '.join(missing[:5])}")
