@@ -188,6 +188,7 @@ def look(visit: Visit, url: str, site: Path, chapter: bool) -> dict[str, Any]:
         seen["quiz"] = answer_quiz(opened)
         seen["solution"] = open_solution(opened)
     unfold(opened)
+    seen["problems"] = list(visit.problems)  # axe asks for style sheets under wrong addresses
     seen["axe light"] = serious(Axe().run(opened).response["violations"])
     opened.emulate_media(color_scheme="dark")
     seen["dark"] = opened.evaluate("document.documentElement.dataset.theme")
@@ -200,7 +201,6 @@ def look(visit: Visit, url: str, site: Path, chapter: bool) -> dict[str, Any]:
     opened.emulate_media(media="print")
     seen["cut"] = opened.evaluate(TOO_WIDE, PAPER)
     seen["navigation"] = opened.evaluate(NAVIGATION)
-    seen["problems"] = list(visit.problems)
     return seen
 
 
@@ -209,12 +209,20 @@ def looks(address: str, site: Path, browser: Any) -> Any:
     """Return what was seen on a page; each page is loaded once."""
 
     @functools.cache
-    def seen(page: str) -> dict[str, Any]:
+    def first(page: str) -> dict[str, Any] | Exception:
         visit = Visit(browser)
         try:
             return look(visit, f"{address}/{page}", site, page in CHAPTERS)
+        except Exception as error:  # once is enough: each test of the page fails by it
+            return error
         finally:
             visit.close()
+
+    def seen(page: str) -> dict[str, Any]:
+        found = first(page)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     return seen
 
