@@ -94,7 +94,8 @@ def soup(site: Path, page: str) -> BeautifulSoup:
 
 # --- one load of each page; the tests below ask what was seen
 
-STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
+STILL = """*, *::before, *::after { transition: none !important;
+  animation-delay: 0s !important; animation-duration: 0s !important; }"""
 COLOR_RULES = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 PAPER = 658  # pixels of CSS between the margins of A4
 TEXT = {".html", ".css", ".js", ".svg", ".json"}
@@ -191,8 +192,9 @@ def look(visit: Visit, url: str, site: Path, chapter: bool) -> dict[str, Any]:
     seen["problems"] = list(visit.problems)  # axe asks for style sheets under wrong addresses
     seen["axe light"] = serious(Axe().run(opened).response["violations"])
     opened.emulate_media(color_scheme="dark")
+    opened.wait_for_function("document.documentElement.dataset.theme === 'dark'", timeout=10_000)
+    opened.wait_for_timeout(200)
     seen["dark"] = opened.evaluate("document.documentElement.dataset.theme")
-    opened.wait_for_timeout(100)
     seen["axe dark"] = serious(Axe().run(opened, options=COLOR_RULES).response["violations"])
     opened.emulate_media(color_scheme="light")
     opened.set_viewport_size({"width": 390, "height": 900})
