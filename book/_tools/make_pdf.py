@@ -30,7 +30,6 @@ FOOTER = (
 )
 DROPPED = ".headerlink, .toctree-wrapper, details.hide, .mammocourse-control input, .toggle-button"
 STYLE = """
-@page { margin: 0; }
 body { background: #fff; padding: 0; }
 section.page, #contents, #solutions { break-before: page; }
 #cover { padding-top: 30%; }
@@ -267,9 +266,7 @@ def make_pdf() -> Path:
         if failed:
             raise SystemExit(f"{failed} formulas are not typeset.")
         page.evaluate(SHRINK)
-        first = print_pdf(page)
-        numbers = page_numbers(first)
-        (FOLDER / "first.pdf").write_bytes(first)
+        numbers = page_numbers(print_pdf(page))
         missing = [anchor for anchor in anchors if anchor not in numbers]
         if missing:
             raise SystemExit(f"not found in the printed document: {', '.join(missing[:5])}")
