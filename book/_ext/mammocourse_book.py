@@ -167,7 +167,9 @@ class Ledger(SphinxDirective):
         if part != "summary" and part not in ledger_table.SOURCES:
             parts = ", ".join(["summary", *ledger_table.SOURCES])
             raise self.error(f"{{ledger}} has no part {part!r}; choose one of {parts}.")
-        rows = ledger_table.rows()
+        if "mammocourse-ledger" not in self.env.temp_data:  # once for the page
+            self.env.temp_data["mammocourse-ledger"] = ledger_table.rows()
+        rows = self.env.temp_data["mammocourse-ledger"]
         if part == "summary":
             return [self._summary(ledger_table.summary(rows), ledger_table.SOURCES)]
         groups = ledger_table.groups(rows, part)
