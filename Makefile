@@ -10,7 +10,7 @@ export PYTHON_FOR_VENV
 export MAMMOCOURSE_MODE ?= small
 SEED ?= course
 
-.PHONY: help book test test-all notebooks lab bench full pretrain assignments grade wheel colab-check lock clean
+.PHONY: help book test test-all notebooks lab bench full pretrain assignments grade pdf links chromium wheel colab-check lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ notebooks: book  ## Write the student notebooks to notebooks/
 	$(PYTHON) book/_tools/publish_notebooks.py
 
 test: $(READY)  ## Test the package, the notebooks and the site
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 test-all: test colab-check  ## The same, with Colab's versions and the untouched student notebooks
 	$(PYTHON) -m pytest -m release
@@ -54,6 +54,15 @@ assignments: $(READY) $(GRADE)/.ready  ## Build assignments: make assignments SE
 
 grade: $(READY)  ## Grade a folder of submissions: make grade SUBMISSIONS=folder
 	$(PYTHON) book/_tools/grade.py "$(SUBMISSIONS)" $(if $(WEAK),--weak)
+
+pdf: book  ## Print the whole course to _build/pdf/mammocourse.pdf (needs Chromium)
+	$(PYTHON) book/_tools/make_pdf.py
+
+links: book  ## Report the links to other sites that lead nowhere
+	$(PYTHON) book/_tools/check_links.py
+
+chromium: $(READY)  ## Install the Chromium that the tests and make pdf use where there is none
+	$(PYTHON) -m playwright install --with-deps chromium
 
 wheel: $(READY)  ## Build the wheel in dist/
 	$(PYTHON) -m build --wheel --no-isolation

@@ -17,8 +17,23 @@ from functools import cache
 from typing import Any
 
 __all__ = ["RECORD_MIME", "SCHEMA", "Claim", "claims", "quote", "record", "show", "stored"]
-__all__ += ["stored_results", "verdict"]
+__all__ += ["KINDS", "kind", "stored_results", "verdict"]
 
+KINDS = {
+    "reproduced": "the recomputed number rounds, or is cut, to the printed one",
+    "reproduced with another setting": (
+        "it does, with other data or sizes than the text of the source states"
+    ),
+    "differs": (
+        "it does not, but the claim was approximate, rests on chance, or the course had to use "
+        "other data, films or networks"
+    ),
+    "contradicted": "it does not, and the source's own data, program or formula decide it",
+    "needs real data": "it takes data that may not be bundled with the course",
+    "cannot be recomputed": "the records or programs behind it are in other hands",
+    "not recomputed": "nobody has done it yet",
+    "finding": "a number of this course; the source printed none",
+}
 RESTRICTED = ("cbis-ddsm", "inbreast")  # data that the course may not bundle
 SCHEMA = 1  # of the files in data/results
 RECORD_MIME = "application/vnd.mammocourse.record+json"
@@ -27,8 +42,10 @@ _HIDDEN = "application/papermill.record/"  # the prefix of values glued but not 
 
 _ALLOWED = {
     "source": ("thesis", "auc-paper", "course"),
-    "needs": ("mnist", "cbis-ddsm", "inbreast", "nothing"),
+    "needs": ("mnist", "cbis-ddsm", "inbreast", "nothing", "elsewhere"),
     "scale": ("small", "full", "both"),
+    "kind_if_equal": tuple(KINDS)[:3],
+    "kind_if_different": ("differs", "contradicted"),
 }
 
 
@@ -49,7 +66,8 @@ class Claim:
     decimals : int
         The number of decimals printed, which decides the comparison.
     needs : str
-        The data: "mnist", "cbis-ddsm", "inbreast" or "nothing".
+        The data: "mnist", "cbis-ddsm", "inbreast" or "nothing"; "elsewhere" where
+        they are in hands that neither the course nor its readers can turn to.
     scale : {"small", "full", "both"}
         The scale at which the recomputed value may be compared.
     chapter : str
@@ -58,6 +76,8 @@ class Claim:
         One or two lines that explain the verdict.
     verdict_if_equal, verdict_if_different : str
         What the ledger says in either case.
+    kind_if_equal, kind_if_different : str
+        The heading of :data:`KINDS` under which the ledger puts either case.
     """
 
     id: str
@@ -72,6 +92,8 @@ class Claim:
     why: str
     verdict_if_equal: str = "reproduced"
     verdict_if_different: str = "contradicted"
+    kind_if_equal: str = "reproduced"
+    kind_if_different: str = "contradicted"
 
     def __post_init__(self) -> None:
         def must(condition: bool, field: str, expected: str) -> None:
@@ -224,19 +246,47 @@ def verdict(claim: Claim, value: float | None) -> str:
     -------
     str
         "finding" where the source printed no number, "not recomputed" without a
-        value ("needs the real data" where that is the reason), else the claim's
-        ``verdict_if_equal`` when the value rounds to (or is cut to) the printed one,
-        else its ``verdict_if_different``.
+        value ("needs the real data" or "cannot be recomputed" where that is the
+        reason), else the claim's ``verdict_if_equal`` when the value rounds to (or is
+        cut to) the printed one, else its ``verdict_if_different``.
     """
     if value is None:
-        return "needs the real data" if claim.needs in RESTRICTED else "not recomputed"
+        reasons = dict.fromkeys(RESTRICTED, "needs the real data")
+        return {**reasons, "elsewhere": "cannot be recomputed"}.get(claim.needs, "not recomputed")
     if claim.claimed is None:
         return "finding"
+    return claim.verdict_if_equal if _agrees(claim, value) else claim.verdict_if_different
+
+
+def kind(claim: Claim, value: float | None) -> str:
+    """Return the heading of :data:`KINDS` to which a verdict belongs.
+
+    Parameters
+    ----------
+    claim : Claim
+    value : float or None
+        The recomputed value.
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return verdict(claim, None).replace("needs the real", "needs real")
+    if claim.claimed is None:
+        return "finding"
+    return claim.kind_if_equal if _agrees(claim, value) else claim.kind_if_different
+
+
+def _agrees(claim: Claim, value: float) -> bool:
+    """Tell whether a value rounds to, or is cut to, the printed one."""
+    if claim.claimed is None:
+        raise ValueError(f"{claim.id} states no number that a value could agree with.")
     half_unit = 0.5 * 10.0**-claim.decimals
     slack = half_unit * 1e-9
     rounded = abs(value - claim.claimed) <= half_unit + slack
     truncated = -slack <= (value - claim.claimed) * math.copysign(1, claim.claimed) < 2 * half_unit
-    return claim.verdict_if_equal if rounded or truncated else claim.verdict_if_different
+    return bool(rounded or truncated)
 
 
 def show(claim: Claim, value: float) -> str:

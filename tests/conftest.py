@@ -19,18 +19,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "book" / "_tools"), str(ROOT / "tests")]
 
 import chapters as course  # noqa: E402
+import chromium  # noqa: E402
 import nbval_run  # noqa: E402
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the tests to two workers: what needs executed chapters, and the other files."""
+    for item in items:
+        needs_chapters = "run_of_nbval" in getattr(item, "fixturenames", ())
+        group = "book" if needs_chapters else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -77,22 +75,16 @@ def address(site: Path) -> Iterator[str]:
 
 def find_chromium() -> str:
     """Return the path of Chromium; with CI=true install it where that is possible."""
-    named = os.environ.get("CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    found = chromium.find()
     if found is None and os.environ.get("CI") == "true":
         if shutil.which("apt-get") and os.geteuid() == 0:
             subprocess.run(["apt-get", "update", "-q"], check=False)
             subprocess.run(["apt-get", "install", "-q", "-y", "chromium"], check=False)
         found = shutil.which("chromium")
         if found is None:
-            pytest.fail(
-                "No Chromium was found and it could not be installed. Install it "
-                "(Debian: apt-get install chromium) or set CHROMIUM to its path."
-            )
+            pytest.fail(f"No Chromium was found and it could not be installed: {chromium.REMEDY}.")
     if found is None:
-        pytest.skip(
-            "no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM to its path"
-        )
+        pytest.skip(f"no Chromium: {chromium.REMEDY}")
     return found
 
 
@@ -103,6 +95,6 @@ def browser() -> Iterator[Any]:
 
     path = find_chromium()
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        started = playwright.chromium.launch(executable_path=path, args=chromium.OPTIONS)
         yield started
         started.close()

@@ -173,11 +173,11 @@ def test_each_kind_of_submission_gets_its_points(
     ("kind", "told"),
     [
         ("perfect", "Right"),
-        ("empty", "Not answered yet"),
+        ("empty", "Not answered."),
         ("wrong", "Not yet"),
         ("typed", "not with others of the same kind"),
         ("crashing", "failed: ZeroDivisionError"),
-        ("crashing", "did not run to its end"),
+        ("crashing", "There is a problem with this notebook. It ended in code cell"),
         ("endless", "was interrupted after 3 seconds"),
         ("cheating", "There are no solutions here"),
         ("perfect", "read by a person"),
@@ -601,6 +601,47 @@ def test_without_an_id_the_feedback_asks_for_it() -> None:
     assert check(task.id, value, unnamed).passed
     _, comment = grade.judge(task, [value] * 3, SEED, "ada")
     assert "put your id" in comment
+
+
+def id_cell(seed: str, student: str) -> str:
+    cell = make_assignments.STUDENT.format(unnamed=assignments.UNNAMED, seed=seed)
+    return cell.replace(assignments.UNNAMED, student)
+
+
+def test_another_id_than_that_of_the_folder_is_told() -> None:
+    task = assignments.Graded("02-odds", "odds_factor", "Odds")
+    value, cells = float(solution(task.id, f"{SEED}/Ada")), [id_cell(SEED, "Ada")]
+    points, comment = grade.judge(task, [value] * 3, SEED, "ada", cells)
+    assert (points, comment) == (0, "Right for the id 'Ada', but yours is 'ada'.")
+    assert "'Ada', and its folder is named 'ada'" in grade.wrong_numbers(cells, SEED, "ada")
+    assert grade.wrong_numbers(cells, SEED, "Ada") == ""
+
+
+def test_another_seed_than_that_of_the_assignment_is_told() -> None:
+    told = grade.wrong_numbers([id_cell("fall", "ada")], SEED, "ada")
+    assert "SEED=fall" in told
+    assert f"SEED={SEED}" in told
+
+
+def test_an_answer_whose_cell_failed_is_told_so() -> None:
+    task = assignments.Graded("02-odds", "odds_factor", "Odds")
+    contents = assignments.Contents(SEED, [task], [])
+    outcome = isolation.Outcome({task.id: [None] * 3}, {2: "SyntaxError", 10**9: "forged"})
+    found = grade.grade(outcome, contents, "ada", ["import os", "odds_factor = (1 + "])
+    assert "Not answered: code cell 2 failed" in found.lines[0]
+
+
+def test_what_cannot_be_graded_gets_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignments, "FOLDER", tmp_path / "none")
+    write(tmp_path / "in" / "ada" / "02_x.ipynb", [])
+    (tmp_path / "in" / "bob" / "deeper").mkdir(parents=True)
+    write(tmp_path / "in" / "02_lost.ipynb", [])
+    grade.grade_all(tmp_path / "in", tmp_path / "out", level="none", limits=SHORT)
+    with open(tmp_path / "out" / "grades.csv", encoding="utf-8") as file:
+        told = {row["student"]: row["problem"] for row in csv.DictReader(file)}
+    assert "belongs to no assignment" in told["ada"]
+    assert "holds no notebook" in told["bob"]
+    assert "lies in no student's folder" in told["02_lost.ipynb"]
 
 
 def test_the_copy_for_submissions_holds_no_answers(package: Path) -> None:

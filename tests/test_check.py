@@ -114,6 +114,14 @@ def test_solutions_pass_and_wrong_answers_are_told_why(exercise: Exercise, stude
         assert feedback.message in [m.hint for m in exercise.mistakes]
 
 
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("quantiles", [1.96 + 0.84, 1.959964 + 0.841621])
+def test_the_quantiles_of_the_text_are_exact_enough(quantiles: float, student: str) -> None:
+    case = variant("12-patients", student)
+    answer = math.ceil(case["patients"] * (quantiles * case["error"] / case["gain"]) ** 2)
+    assert check("12-patients", answer, student).passed is True
+
+
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_variants_differ_between_students(exercise: Exercise) -> None:
     answers = {repr(exercise.solution(variant(exercise.id, f"student {i}"))) for i in range(30)}

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 import chapters as course
+import ledger_cells
 import ledger_table
 from mammocourse import ledger
-from mammocourse.ledger import Claim, claims, record, show, stored, verdict
+from mammocourse.ledger import Claim, claims, kind, record, show, stored, verdict
 from mammocourse.phantom import ceiling_auc
 from tolerances import ITERATIVE
 
@@ -64,6 +66,28 @@ def test_a_claim_may_word_its_own_verdicts() -> None:
     assert verdict(worded, 0.5) == "otherwise"
     assert verdict(claim(claimed=None), 0.5) == "finding"
     assert verdict(claim(needs="inbreast"), None) == "needs the real data"
+    assert verdict(claim(needs="elsewhere"), None) == "cannot be recomputed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "value", "expected"),
+    [
+        ({}, 0.99, "reproduced"),
+        ({}, 0.5, "contradicted"),
+        ({"kind_if_equal": "reproduced with another setting"}, 0.99, None),
+        ({"kind_if_different": "differs"}, 0.5, "differs"),
+        ({"claimed": None}, 0.5, "finding"),
+        ({"needs": "cbis-ddsm"}, None, "needs real data"),
+        ({"needs": "elsewhere"}, None, "cannot be recomputed"),
+        ({}, None, "not recomputed"),
+    ],
+)
+def test_a_verdict_belongs_to_a_kind(
+    fields: dict[str, Any], value: float | None, expected: str | None
+) -> None:
+    found = kind(claim(**fields), value)
+    assert found == (expected or fields["kind_if_equal"])
+    assert found in ledger.KINDS
 
 
 @pytest.mark.parametrize(("value", "text"), [(6.5, "6.50"), (7.0, "7"), (0.0473, "0.05")])
@@ -85,6 +109,8 @@ def test_a_finding_of_the_course_has_no_printed_value() -> None:
         ("decimals", 1.5),
         ("scale", "tiny"),
         ("source", "memory"),
+        ("kind_if_equal", "contradicted"),
+        ("kind_if_different", "reproduced"),
         ("why", " "),
     ],
 )
@@ -129,6 +155,50 @@ def test_the_small_network_lies_between_the_linear_model_and_the_words() -> None
     linear, network = (stored_curve[f"phantom.{model}_auc_3000"] for model in ("linear", "cnn"))
     margin = 1.96 * (linear["mc_error"] + network["mc_error"])  # the two 95% intervals
     assert linear["value"] + margin < network["value"] < ceiling_auc()
+
+
+def test_the_source_names_the_cell_that_records_a_claim(executed: dict[str, Any]) -> None:
+    for item in course.chapters():
+        seen = {
+            name: number
+            for number, cell in enumerate(executed[item.number].cells)
+            for name in ledger_table.recorded(SimpleNamespace(cells=[cell]))
+        }
+        read = ledger_cells.recording_cells(item.read(), item.number)
+        assert {name: read.get(name) for name in seen} == seen
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('record("mnist.lrt", 1)', {"mnist.lrt"}),
+        (
+            'for n in names:\n    record(f"mnist.saga.llf_{n}_epochs", 1)',
+            {"mnist.saga.llf_5_epochs"},
+        ),
+        ('for n in ["mnist.lrt", "x"]:\n    record(n, 1)', {"mnist.lrt"}),
+        ('record(f"{a}.{b}", 1)', set()),
+        ('print("mnist.lrt")', set()),
+    ],
+)
+def test_cells_are_found_by_texts_patterns_and_variables(code: str, found: set[str]) -> None:
+    import nbformat
+
+    cells = [nbformat.v4.new_code_cell("1"), nbformat.v4.new_code_cell(code)]
+    cells += [nbformat.v4.new_code_cell(code, metadata={"tags": ["solution"]})]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    numbers = ledger_cells.recording_cells(notebook, "02")
+    assert found <= set(numbers)
+    assert set(numbers.values()) <= {1}
+    assert bool(numbers) == bool(found)
+
+
+def test_claims_of_a_cell_share_its_anchor() -> None:
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell('record("mnist.zeros", 1)\nrecord("mnist.images", 2)')
+    found = ledger_cells.anchors(nbformat.v4.new_notebook(cells=[cell]), "02")
+    assert found == dict.fromkeys(["mnist.images", "mnist.zeros"], (0, "record-mnist-images"))
 
 
 def test_a_record_travels_in_the_output_of_its_cell() -> None:

@@ -110,42 +110,172 @@ def mend_roles(
         context["body"] = context["body"].replace(f'role="list" {plain}', plain)
 
 
-def _text(value: str) -> nodes.paragraph:
-    return nodes.paragraph("", value)
+def mark_recording_cells(app: Sphinx, doctree: nodes.document) -> None:
+    """Give the cells that recompute claims an anchor, to which the ledger page links."""
+    import ledger_cells
+
+    docname = app.env.docname
+    item = {f"book/{item.name}": item for item in course.chapters()}.get(docname)
+    if item is None:
+        return
+    app.env.note_dependency(str(ROOT / "data" / "claims.yml"))
+    executed = course.cached(item)
+    notebook = executed[0] if executed else item.read()
+    names = dict(ledger_cells.anchors(notebook, item.number).values())
+    for container in doctree.findall(nodes.container):
+        name = names.get(container.get("cell_index", -1))
+        if container.get("nb_element") == "cell_code" and name is not None:
+            container["ids"].append(name)
+
+
+def _text(value: str, **attributes: Any) -> nodes.paragraph:
+    return nodes.paragraph("", value, **attributes)
+
+
+def _table(header: tuple[str, ...], widths: tuple[int, ...], name: str) -> tuple[Any, Any]:
+    """Return a table with its head, and its body to put rows into."""
+    table = nodes.table(classes=[name, "colwidths-given"])
+    group = nodes.tgroup(cols=len(header))
+    table += group
+    for width in widths:
+        group += nodes.colspec(colwidth=width)
+    head, body = nodes.thead(), nodes.tbody()
+    group += [head, body]
+    row = nodes.row()
+    row += [nodes.entry("", _text(title)) for title in header]
+    head += row
+    return table, body
 
 
 class Ledger(SphinxDirective):
-    """``{ledger}``: claimed and recomputed values with their verdicts, as a table."""
+    """``{ledger} part``: claimed and recomputed values with their verdicts, as tables.
 
-    header = ("Claim", "Where", "Stated", "Recomputed", "Verdict", "Why")
-    widths = (20, 11, 11, 15, 13, 30)
+    The parts are ``summary``, a table of counts, and the sources ``thesis``,
+    ``auc-paper`` and ``course``, a section with a table for each group of claims.
+    """
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Build the table from the claims, the executed chapters and the stored results."""
+        """Build the part from the claims, the executed chapters and the stored results."""
         import ledger_table
 
         self.env.note_dependency(str(ROOT / "data" / "claims.yml"))
         for item in course.chapters():
             self.env.note_dependency(str(item.path))
-        table = nodes.table(classes=["mammocourse-ledger", "colwidths-given"])
-        group = nodes.tgroup(cols=len(self.header))
-        table += group
-        for width in self.widths:
-            group += nodes.colspec(colwidth=width)
-        head = nodes.thead()
-        group += head
-        head += self._row(self.header)
-        body = nodes.tbody()
-        group += body
-        for row in ledger_table.rows():
-            body += self._row(row)
-        return [table]
+        part = self.arguments[0]
+        if part != "summary" and part not in ledger_table.SOURCES:
+            parts = ", ".join(["summary", *ledger_table.SOURCES])
+            raise self.error(f"{{ledger}} has no part {part!r}; choose one of {parts}.")
+        rows = ledger_table.rows()
+        if part == "summary":
+            return [self._summary(ledger_table.summary(rows), ledger_table.SOURCES)]
+        groups = ledger_table.groups(rows, part)
+        return [self._group(part, key, title, found) for key, title, found in groups]
 
-    def _row(self, cells: tuple[str, ...]) -> nodes.row:
-        row = nodes.row()
-        for cell in cells:
-            row += nodes.entry("", _text(cell))
-        return row
+    def _summary(self, counts: Any, sources: dict[str, str]) -> nodes.table:
+        from mammocourse.ledger import KINDS
+
+        header = ("Verdict", "What it means", *sources.values())
+        table, body = _table(header, (20, 50, 10, 10, 10), "mammocourse-ledger-summary")
+        totals = {source: sum(by[source] for _, by in counts) for source in sources}
+        for name, by_source in [*counts, ("all", totals)]:
+            row = nodes.row()
+            row += nodes.entry("", _text(name), classes=[_kind(name)])
+            row += nodes.entry("", _text(KINDS.get(name, "")))
+            row += [nodes.entry("", _text(f"{by_source[source]:,}")) for source in sources]
+            body += row
+        return table
+
+    def _group(self, source: str, key: str, title: str, rows: list[Any]) -> nodes.section:
+        """Return a section with the rows of a group; findings are folded."""
+        if source == "course":
+            heading = f"Chapter {int(key)}: {title}"
+        else:
+            part = key if key in ("abstract", "Data") else f"Section {key}"
+            part = "Appendix A" if key == "A" else part
+            heading = title if part in (title.lower(), "Data") else f"{part}: {title}"
+        section = nodes.section(ids=[f"ledger-{source}-{key.lower().replace('.', '-')}"])
+        section += nodes.title("", heading)
+        columns = {  # their titles and widths
+            "claim": ("Finding", 34) if source == "course" else ("Claim", 28),
+            "stated": ("Stated", 11),
+            "recomputed": ("Recomputed", 15),
+            "verdict": ("Verdict", 18),
+            "why": ("Why", 28),
+        }
+        if source == "course":
+            del columns["stated"]
+        header, widths = zip(*columns.values(), strict=True)
+        table, body = _table(header, widths, "mammocourse-ledger")
+        body += [self._row(row, list(columns)) for row in rows]
+        if source == "course":
+            count = f"{len(rows)} finding{'s' if len(rows) > 1 else ''}"
+            opening = f'<details class="mammocourse-findings"><summary>{count}</summary>'
+            section += nodes.raw("", opening, format="html")
+            section += table
+            section += nodes.raw("", "</details>", format="html")
+        else:
+            section += table
+        return section
+
+    def _row(self, row: Any, columns: list[str]) -> nodes.row:
+        bold = nodes.strong("", row.kind.capitalize())
+        contents = {
+            "claim": [
+                _text(row.claim.quantity.strip()),
+                _text(row.claim.section, classes=["where"]),
+            ],
+            "stated": [_text(row.stated)],
+            "recomputed": [_text(row.recomputed), self._link(row)],
+            "verdict": [nodes.paragraph("", "", bold)],
+            "why": [self._why(row.claim.why.strip())],
+        }
+        if row.remark:
+            contents["verdict"].append(_text(row.remark))
+        found = nodes.row(ids=[_row_name(row.claim.id)])
+        for name in columns:
+            classes = [f"ledger-{name}", *([_kind(row.kind)] if name == "verdict" else [])]
+            found += nodes.entry("", *contents[name], classes=classes)
+        return found
+
+    def _why(self, text: str) -> nodes.paragraph:
+        """Return an explanation; claims that it names are links to their rows."""
+        from mammocourse.ledger import claims
+
+        found = nodes.paragraph()
+        for part in re.split(r"(\w+(?:\.\w+)+)", text):
+            if part in claims():
+                found += nodes.reference("", part, refuri=f"#{_row_name(part)}", internal=True)
+            else:
+                found += nodes.Text(part)
+        return found
+
+    def _link(self, row: Any) -> nodes.paragraph:
+        """Return the scale and a link to the cell, the chapter or the arithmetic."""
+        page, _, at = row.place.partition("#")
+        if row.scale == "by arithmetic":
+            options = self.config.html_theme_options
+            branch = options.get("repository_branch", "main")
+            address = options.get("repository_url", "").rstrip("/")
+            target, text = f"{address}/blob/{branch}/book/_tools/derived_claims.py", row.scale
+        elif page:
+            builder = self.env.app.builder
+            target = builder.get_relative_uri(self.env.docname, page) + (at and f"#{at}")
+            text = f"chapter {int(row.claim.chapter)}"
+        else:
+            return nodes.paragraph()
+        link = nodes.reference("", text, refuri=target, internal=bool(page))
+        scale = row.scale and f"{row.scale}, "
+        return nodes.paragraph("", scale if page else "", link, classes=["where"])
+
+
+def _row_name(claim_id: str) -> str:
+    return f"claim-{claim_id.lower().replace('.', '-')}"
+
+
+def _kind(name: str) -> str:
+    return f"kind-{name.replace(' ', '-')}"
 
 
 class GuideTable(SphinxDirective):
@@ -187,6 +317,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", add_launch_buttons, priority=502)
     app.connect("html-page-context", remove_thebe, priority=900)
     app.connect("html-page-context", mend_roles)
+    app.connect("doctree-read", mark_recording_cells)
     app.connect("build-finished", write_notebooks)
     app.add_directive("ledger", Ledger)
     app.add_directive("guide-table", GuideTable)

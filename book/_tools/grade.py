@@ -33,6 +33,8 @@ from mammocourse.check import check, variant
 GRADES = course.BUILD / "grades"
 HIDDEN_RUNS = 2
 LARGEST_NOTEBOOK = 50_000_000  # bytes
+TYPED_ID = re.compile(r"""^student_id *= *["'](.*?)["'] *(?:#.*)?$""", re.M)
+HANDED_OUT = re.compile(r"""^os\.environ\["MAMMOCOURSE_STUDENT"\] = "([\w.-]+)/" """, re.M)
 COLUMNS = ("student", "chapter", "file", "points", "of", "to_read", "problem", "feedback")
 
 
@@ -73,16 +75,42 @@ def numbers(graded: list[Graded], seed: str, student: str) -> list[dict[str, Any
     return [{task.id: variant(task.id, name) for task in graded} for name in names]
 
 
-def judge(task: Graded, values: list[Any], seed: str, student: str) -> tuple[float, str]:
+def typed(cells: list[str], pattern: re.Pattern[str]) -> str | None:
+    """Return what stands in the cells of a notebook for a pattern, None where nothing does."""
+    found = [match[1].strip() for cell in cells for match in pattern.finditer(cell)]
+    return found[-1] if found else None
+
+
+def wrong_numbers(cells: list[str], seed: str, student: str) -> str:
+    """Say why a student has seen other numbers than those that are graded, if so."""
+    theirs, name = typed(cells, HANDED_OUT), typed(cells, TYPED_ID)
+    if theirs not in (None, seed):
+        return (
+            f"It was handed out with SEED={theirs}, and the assignment that it is graded by was "
+            f"built with SEED={seed}."
+        )
+    if name not in (None, student):
+        return f"The id in it is {_printable(repr(name))}, and its folder is named {student!r}."
+    return ""
+
+
+def judge(
+    task: Graded, values: list[Any], seed: str, student: str, cells: list[str] | None = None
+) -> tuple[float, str]:
     """Return points and comment for the values that a submission has for one exercise."""
     if isinstance(values[0], dict):
         what = values[0].get("is", "something else")
         return 0, f"The answer must be made of real numbers; this is {what}."
     own = check(task.id, values[0], student_name(seed, student))
+    if own.passed is None:
+        return 0, "Not answered."
     if not own.passed:
         unnamed = check(task.id, values[0], student_name(seed, assignments.UNNAMED))
         if unnamed.passed:
             return 0, "Right for somebody without an id: put your id in the second cell."
+        name = typed(cells or [], TYPED_ID)
+        if name and check(task.id, values[0], student_name(seed, name)).passed:
+            return 0, f"Right for the id {_printable(repr(name))}, but yours is {student!r}."
         return 0, repr(own)
     if not variant(task.id, student_name(seed, student)):
         return POINTS, "Right."  # the same numbers for everybody
@@ -99,19 +127,26 @@ def judge(task: Graded, values: list[Any], seed: str, student: str) -> tuple[flo
     )
 
 
-def grade(outcome: Outcome, contents: Contents, student: str) -> Grade:
+def grade(
+    outcome: Outcome, contents: Contents, student: str, cells: list[str] | None = None
+) -> Grade:
     """Compare the values of a submission with the right ones."""
     found = Grade(of=POINTS * len(contents.graded), to_read=len(contents.open))
-    found.problem = outcome.problem
+    other = wrong_numbers(cells or [], contents.seed, student)
+    found.problem = " ".join(filter(None, [outcome.problem, other]))
     for task in contents.graded:
         values = outcome.answers.get(task.id, [None] * (1 + HIDDEN_RUNS))
-        points, comment = judge(task, values, contents.seed, student)
+        points, comment = judge(task, values, contents.seed, student, cells)
+        if values[0] is None:
+            for position, cell in enumerate(cells or [], 1):
+                if position in outcome.errors and re.search(rf"^ *{task.name} *=", cell, re.M):
+                    comment = f"Not answered: code cell {position} failed, see below."
         found.points += points
         found.lines.append(f"{task.title}: {points:g} of {POINTS} points\n    {comment}")
     for title in contents.open:
         found.lines.append(f"{title}: will be read by a person")
     for position, error in outcome.errors.items():
-        found.lines.append(f"Code cell {position} failed: {_printable(error)}")
+        found.lines.append(f"Code cell {position} (from the top) failed: {_printable(error)}")
     return found
 
 
@@ -133,7 +168,7 @@ def grade_file(path: Path, student: str, package: Path, level: str, limits: Limi
     answers = {task.id: task.name for task in contents.graded}
     given = json.loads(json.dumps(numbers(contents.graded, contents.seed, student)))
     done = isolation.run(cells, answers, given, package=package, level=level, limits=limits)
-    return grade(done, contents, student)
+    return grade(done, contents, student, cells)
 
 
 def _printable(text: str) -> str:
@@ -150,13 +185,15 @@ def feedback_text(student: str, name: str, found: Grade) -> str:
     """Return what a student is told about one notebook."""
     head = f"{student}, {name}: {found.points:g} of {found.of} points"
     if found.to_read:
-        head += f", and {found.to_read} open exercises that a person reads"
-    problem = ["The notebook did not run to its end.", found.problem] if found.problem else []
+        head += f"; a person reads the open exercises ({found.to_read})"
+    problem = [f"There is a problem with this notebook. {found.problem}"] if found.problem else []
     return "\n\n".join([_printable(head), *problem, *found.lines]) + "\n"
 
 
 def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) -> list[Grade]:
     """Grade all notebooks of a folder and write table and feedback, all or nothing.
+
+    Folders without a notebook get a row that says so.
 
     Raises
     ------
@@ -188,6 +225,11 @@ def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) ->
             rows.append([*map(str, row), found.problem, str(told)])
             grades.append(found)
             print(f"{_printable(student):<24} {chapter}  {found.points:g}/{found.of}", flush=True)
+    for path in sorted(submissions.iterdir()):
+        if path.name[0] != "." and path not in {one.parent for one in paths}:
+            what = "It holds no notebook" if path.is_dir() else "It lies in no student's folder"
+            rows.append([path.name, "", "", "0", "0", "0", f"{what}; nothing was graded.", ""])
+            print(f"{_printable(path.name):<24} {rows[-1][6]}", flush=True)
     table = new / "grades.csv"
     with open(table, "w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

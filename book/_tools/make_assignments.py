@@ -149,8 +149,12 @@ def main() -> None:
     wanted = [course.chapter(arguments.chapter)] if arguments.chapter else course.chapters()
     handed_out = [item for item in wanted if "{exercise-start}" in item.path.read_text("utf-8")]
     for item in handed_out:
-        assign(item, arguments.seed, assignments.FOLDER / item.number)
-        print(f"{item.name:<32} {assignments.FOLDER / item.number}", flush=True)
+        folder = assignments.FOLDER / item.number
+        old = assignments.Contents.read(folder) if (folder / "contents.json").exists() else None
+        assign(item, arguments.seed, folder)
+        print(f"{item.name:<32} {folder}", flush=True)
+        if old and old.seed != arguments.seed:
+            print(f"  It replaces the one with SEED={old.seed}; to grade that one, build it again.")
 
 
 if __name__ == "__main__":

@@ -115,11 +115,11 @@ EXERCISES = [
         parameters=_stranger,
         solution=_gap,
         atol=1e-3,
-        hint="Residual; make it sum to 0; shrink it until |x'u| <= lambda; then (P - D) / P.",
+        hint="Residual; make it sum to 0; shrink it until |x'u| <= lambda; then (F - D) / F.",
         mistakes=[
             Mistake(
                 lambda p: _gap(p, relative=False),
-                "That is P - D. Divide it by P.",
+                "That is F - D. Divide it by F.",
             ),
             Mistake(
                 lambda p: _gap(p, shrink=False),

@@ -125,7 +125,7 @@ EXERCISES = [
             "gain": int(rng.integers(15, 35)) / 1000,
         },
         solution=_patients,
-        atol=2,
+        rtol=0.005,
         hint="patients * ((1.96 + 0.84) * error / gain) ** 2.",
         mistakes=[
             Mistake(
