@@ -118,6 +118,10 @@ EXERCISES = [
                 "That is the best of all epochs. Most of them are never run.",
             ),
             Mistake(
+                lambda p: [_stop_and_kept(p)[0], int(np.argmin(p["losses"])) + 1],
+                "The stop is right, and the training has ended before the epoch that you keep.",
+            ),
+            Mistake(
                 lambda p: _stop_and_kept(p, restart=True),
                 "A loss that is lower than the one before it is no improvement; it has to be "
                 "lower than the best so far.",
