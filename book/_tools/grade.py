@@ -117,7 +117,7 @@ def open_answers(cells: list[Cell], exercises: list[Open]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     label, given = "", set()
     for cell in cells:
-        source = re.sub(r"<!--.*?-->", "", cell.source, flags=re.S).strip()
+        source = re.sub(r"<!-- (BEGIN|END) QUESTION -->", "", cell.source).strip()
         if re.match(r"## Exercise \S", source):
             numbered = {one.title.split()[1]: one for one in exercises}  # by "2.6"
             now = numbered.get(source.split()[2])
@@ -292,10 +292,11 @@ def _grade_cells(
     level: str,
     limits: Limits,
 ) -> Grade:
+    full = POINTS * len(contents.graded)
     try:
         cells = read_cells(path)
     except ValueError as error:
-        return grade(Outcome(problem=f"It cannot be read: {error}."), contents, student)
+        return Grade(of=full, problem=f"It cannot be read: {error}.")
     item, code = course.chapter(chapter), code_cells(cells)
     own = course.ROOT / "notebooks" / f"{item.name}.ipynb"
     if own.exists() and is_the_chapter(code, read_cells(own)):
@@ -304,7 +305,7 @@ def _grade_cells(
             f"{assignments.file_name(item)}, which has a cell for your id at its top. Copy your "
             "answers into it."
         )
-        return grade(Outcome(problem=wrong), contents, student)
+        return Grade(of=full, problem=wrong)
     answers = {task.id: task.name for task in contents.graded}
     given = json.loads(json.dumps(numbers(contents.graded, contents.seed, student)))
     done = isolation.run(code, answers, given, package=package, level=level, limits=limits)
@@ -383,7 +384,7 @@ def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) ->
             row = (student, found.chapter, path.name, f"{found.points:g}", found.of, found.to_read)
             rows.append([*map(str, row), found.problem, str(told)])
             grades.append(found)
-            if found.chapter:
+            if found.to_read:
                 to_read.setdefault(found.chapter, []).append((student, found.answers))
             print(
                 f"{_printable(student):<24} {found.chapter}  {found.points:g}/{found.of}",
