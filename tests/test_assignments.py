@@ -581,9 +581,8 @@ def test_an_endless_notebook_is_stopped(
 def test_a_strange_answer_is_wrong_and_nothing_else(answer: str) -> None:
     import run_submission
 
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
     value = json.loads(json.dumps(run_submission.plain(eval(answer, {"np": np}))))
-    points, comment = grade.judge(task, [value] * 3, SEED, "ada")
+    points, comment = grade.judge(ODDS, [value] * 3, SEED, "ada")
     assert points == 0
     assert "number" in comment
 
@@ -645,20 +644,18 @@ def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:
 
 
 def test_numbers_of_a_student_follow_from_seed_and_id() -> None:
-    task = [assignments.Graded("02-odds", "odds_factor", "Odds")]
-    first = grade.numbers(task, SEED, "ada")
-    assert grade.numbers(task, SEED, "ada") == first
-    others = [grade.numbers(task, SEED, "bob"), grade.numbers(task, "fall", "ada")]
+    first = grade.numbers([ODDS], SEED, "ada")
+    assert grade.numbers([ODDS], SEED, "ada") == first
+    others = [grade.numbers([ODDS], *who) for who in ((SEED, "bob"), ("fall", "ada"))]
     drawn = [repr(numbers) for of_one in (first, *others) for numbers in of_one]
     assert len(set(drawn)) > 6  # three students' own and hidden ones
 
 
 def test_without_an_id_the_feedback_asks_for_it() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
     unnamed = f"{SEED}/{assignments.UNNAMED}"
-    value = float(solution(task.id, unnamed))
-    assert check(task.id, value, unnamed).passed
-    _, comment = grade.judge(task, [value] * 3, SEED, "ada")
+    value = float(solution(ODDS.id, unnamed))
+    assert check(ODDS.id, value, unnamed).passed
+    _, comment = grade.judge(ODDS, [value] * 3, SEED, "ada")
     assert "put your id" in comment
 
 
@@ -668,12 +665,13 @@ def id_cell(seed: str, student: str) -> str:
 
 
 def test_another_id_than_that_of_the_folder_is_told() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
-    value, cells = float(solution(task.id, f"{SEED}/Ada")), [id_cell(SEED, "Ada")]
-    points, comment = grade.judge(task, [value] * 3, SEED, "ada", cells)
+    value, cells = float(solution(ODDS.id, f"{SEED}/Ada")), [id_cell(SEED, "Ada")]
+    points, comment = grade.judge(ODDS, [value] * 3, SEED, "ada", cells)
     assert (points, comment) == (0, "Right for the id 'Ada', but yours is 'ada'.")
     assert "'Ada', and its folder is named 'ada'" in grade.wrong_numbers(cells, SEED, "ada")
     assert grade.wrong_numbers(cells, SEED, "Ada") == ""
+    cells = [id_cell(SEED, assignments.UNNAMED)]
+    assert "No id was put into" in grade.wrong_numbers(cells, SEED, "ada")
 
 
 def test_another_seed_than_that_of_the_assignment_is_told() -> None:
@@ -683,9 +681,8 @@ def test_another_seed_than_that_of_the_assignment_is_told() -> None:
 
 
 def test_an_answer_whose_cell_failed_is_told_so() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
-    contents = assignments.Contents(SEED, [task], [])
-    outcome = isolation.Outcome({task.id: [None] * 3}, {2: "SyntaxError", 10**9: "forged"})
+    contents = assignments.Contents(SEED, [ODDS], [])
+    outcome = isolation.Outcome({ODDS.id: [None] * 3}, {2: "SyntaxError", 10**9: "forged"})
     found = grade.grade(outcome, contents, "ada", ["import os", "odds_factor = (1 + "])
     assert "Not answered: code cell 2 failed" in found.lines[0]
 

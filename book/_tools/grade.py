@@ -190,6 +190,8 @@ def wrong_numbers(cells: list[str], seed: str, student: str) -> str:
             f"It was handed out with SEED={theirs}, and the assignment that it is graded by was "
             f"built with SEED={seed}."
         )
+    if name == assignments.UNNAMED != student:
+        return "No id was put into its second cell."
     if name not in (None, student):
         return f"The id in it is {_printable(repr(name))}, and its folder is named {student!r}."
     return ""
