@@ -78,5 +78,7 @@ lock: $(READY)  ## Resolve the lock files anew
 	echo "otter-grader>=7.0,<8" | $(PYTHON) -m uv pip compile - --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file requirements-grade.lock
 
-clean:  ## Remove everything that was generated, but not the environment
-	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove what was generated, but neither assignments and grades nor the environment
+	@if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 \
+	  ! -name assignments ! -name grades -exec rm -rf {} +; fi
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

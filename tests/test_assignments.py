@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import csv
 import importlib
 import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -25,10 +28,12 @@ import guide_tables
 import isolation
 import landlock
 import make_assignments
+import make_site
 from isolation import Limits
 from mammocourse.check import check, solution, variant
 
 SEED = "spring"
+ODDS = assignments.Graded("02-odds", "odds_factor", "Odds")
 SHORT = Limits(cell=3, seconds=20, wall=200)
 CHAPTERS = ["01", "02", "13"]
 ITEMS = [item for item in course.chapters() if "{exercise-start}" in item.path.read_text("utf-8")]
@@ -82,16 +87,17 @@ def need(level: str, *levels: str) -> None:
 
 def code_of(item: course.Chapter, kind: str) -> list[str]:
     """Return the code cells of a submission of some kind."""
-    tasks = assignments.tasks(item)
-    cells = assignments.setup(item, tasks)
-    for i, task in enumerate(task for task in tasks if task.id):
+    setup = assignments.setup(item)
+    cells = list(setup.given)
+    for i, task in enumerate(task for task in assignments.tasks(item) if task.id):
         answer = {
             "empty": task.stub,
             "wrong": f"{task.name} = -1234.5",
             "typed": f"{task.name} = {_typed(task.id)}",
             "cheating": CHEAT.format(chapter=item.number, name=task.name, id=task.id, i=i),
         }.get(kind, task.solution)
-        cells += [*task.given, answer, f'check("{task.id}", {task.name})']
+        worked = setup.worked[task.id] if answer == task.solution else []
+        cells += [*task.given, *worked, answer, f'check("{task.id}", {task.name})']
         if i == 0:
             more = {"crashing": ["1 / 0", QUIT], "endless": [ENDLESS], "cheating": [FAKE]}
             cells += more.get(kind, [])
@@ -143,7 +149,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def path_of(number: str) -> str:
-    return f"{course.chapter(number).name}.ipynb"
+    return assignments.file_name(course.chapter(number))
 
 
 def has_variants(number: str, seed: str = SEED) -> list[bool]:
@@ -225,15 +231,50 @@ def test_solutions_stand_only_where_otter_removes_them(item: course.Chapter) -> 
         flags=re.S,
     )
     assert len(tasks) >= 2
+    for function in withheld(item):
+        assert function not in left
     for task in tasks:
         assert task.solution not in left
         assert left.count(f"{task.name} = ...") == 1
         assert f'variant("{task.id}")' in left or not variant(task.id)
-    assert max(len(cell.source.splitlines()) for cell in code_of_notebook(notebook)) <= 20
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            kept = re.sub(r"(?m)^# (BEGIN|END) SOLUTION.*\n?", "", cell.source)
+            assert len(kept.splitlines()) <= 20
 
 
-def code_of_notebook(notebook: Any) -> list[Any]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+def withheld(item: course.Chapter) -> list[str]:
+    """Return the chapter's functions that only the worked answers get."""
+    return [one for functions in assignments.setup(item).worked.values() for one in functions]
+
+
+HANDED_OUT = {  # on purpose: tools without which the exercise would be about something else
+    "03-patients": ["mle_boundary"],
+    "03-deflate": ["mle_inflation"],
+    "04-size": ["scratch"],
+    "07-letterbox": ["resize_image"],
+    "10-excess": ["heatmap_mask_energy"],
+    "13-reconstruct": ["compatible"],
+}
+
+
+def test_functions_that_answer_an_exercise_are_not_handed_out() -> None:
+    setups = [assignments.setup(item) for item in ITEMS]
+    found = {label: names for setup in setups for label, names in setup.handed_out.items()}
+    assert sorted(found) == sorted(t.id for item in ITEMS for t in assignments.tasks(item) if t.id)
+    assert {label: names for label, names in found.items() if names} == HANDED_OUT
+    assert sum(len(withheld(item)) for item in ITEMS) >= 9
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=IDS)
+def test_the_set_up_cells_are_complete(item: course.Chapter) -> None:
+    setup, known = assignments.setup(item), set(dir(builtins))
+    for cell in setup.given:
+        assert assignments._uses(cell) - known <= set().union(
+            *(assignments._defines(s) for s in ast.parse(cell).body)
+        )
+        for statement in ast.parse(cell).body:
+            known |= assignments._defines(statement)
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=IDS)
@@ -257,7 +298,11 @@ def test_otter_makes_student_notebook_solution_and_archive(
     if not make_assignments.OTTER.exists():
         pytest.skip("otter-grader is not installed: run 'make assignments' once")
     make_assignments.assign(item, SEED, tmp_path / item.number)
-    student = (tmp_path / item.number / "student" / f"{item.name}.ipynb").read_text("utf-8")
+    file = assignments.file_name(item)
+    student = (tmp_path / item.number / "student" / file).read_text("utf-8")
+    assert not [
+        one for one in withheld(item) if json.dumps(one)[1:-1].partition("\\n")[0] in student
+    ]
     graded = [task for task in assignments.tasks(item) if task.id]
     with zipfile.ZipFile(tmp_path / item.number / "autograder.zip") as archive:
         tests = [archive.read(n).decode() for n in archive.namelist() if "tests/q" in n]
@@ -268,14 +313,14 @@ def test_otter_makes_student_notebook_solution_and_archive(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assignments, "FOLDER", tmp_path)
         for kind, share in (("student", 0), ("solution", 1)):
-            path = tmp_path / item.number / kind / f"{item.name}.ipynb"
-            found = grade.grade_file(path, "ada", package, level, Limits())
+            path = tmp_path / item.number / kind / file
+            assert all(cell.source.strip() for cell in nbformat.read(path, as_version=4).cells)
+            found = grade.grade_file(path, assignments.UNNAMED, package, level, Limits())
             assert (found.points, found.problem) == (share * found.of, ""), found.lines
 
 
 def test_the_guide_lacks_no_exercise_and_no_objective() -> None:
-    text = (course.ROOT / "book" / "instructor_guide.md").read_text("utf-8")
-    tables = re.findall(r"^```\{guide-table\} (\w+)\n(.*?)^```", text, re.M | re.S)
+    tables = guide_tables.tables()
     assert [name for name, _ in tables] == ["workload", "plan", "plan", "objectives", "rubric"]
     for name, content in tables:
         assert len(getattr(guide_tables, name)(content)) > 2
@@ -292,11 +337,24 @@ def test_the_guide_lacks_no_exercise_and_no_objective() -> None:
         ("objectives", "'01': [[]]", "has 5 objectives, and the table 1"),
         ("objectives", "'01': [[], [], [], [], []]", "lacks ex-01-claim"),
         ("rubric", "{}", "the rubric lacks 01-claim"),
+        ("rubric", "02-odds: x", "the rubric has 02-odds, which is no open exercise"),
+        ("rubric", "01-gone: x", "the rubric has 01-gone, which is no open exercise"),
     ],
 )
 def test_what_the_guide_lacks_is_named(table: str, content: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         getattr(guide_tables, table)(content)
+
+
+def test_a_mistake_in_the_guide_is_named_before_any_chapter_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guide_tables.check_tables()
+    monkeypatch.setattr(guide_tables, "tables", lambda: [("rubric", "{}")])
+    monkeypatch.setattr(course, "execute_all", lambda: pytest.fail("chapters were run"))
+    monkeypatch.chdir(course.ROOT)
+    with pytest.raises(SystemExit, match=r"instructor_guide\.md, table 'rubric': the rubric lacks"):
+        make_site.make_site()
 
 
 # --- what a submission cannot do
@@ -495,7 +553,7 @@ def counts_processes() -> bool:
         (
             "while True:\n    try:\n        while True:\n            pass\n"
             "    except BaseException:\n        pass",
-            Limits(cell=1, seconds=3, wall=200),
+            Limits(cell=1, seconds=2, wall=200),
             "processor time",
         ),
         ("import time\ntime.sleep(1000)", Limits(wall=3), "was stopped after 3 seconds"),
@@ -523,9 +581,8 @@ def test_an_endless_notebook_is_stopped(
 def test_a_strange_answer_is_wrong_and_nothing_else(answer: str) -> None:
     import run_submission
 
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
     value = json.loads(json.dumps(run_submission.plain(eval(answer, {"np": np}))))
-    points, comment = grade.judge(task, [value] * 3, SEED, "ada")
+    points, comment = grade.judge(ODDS, [value] * 3, SEED, "ada")
     assert points == 0
     assert "number" in comment
 
@@ -556,20 +613,21 @@ def test_a_forged_report_counts_for_nothing(line: str) -> None:
         (b'{"cells": [1]}', "not a Jupyter notebook"),
         (b'{"cells": null}', "not a Jupyter notebook"),
         (b"\xff\xfe", "not a Jupyter notebook"),
+        (b'{"cells": [{"cell_type": "code", "source": "", "outputs": [1]}]}', "not a Jupyter"),
     ],
 )
 def test_what_is_no_notebook_is_told_so(content: bytes, told: str, tmp_path: Path) -> None:
     path = tmp_path / "02_x.ipynb"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=told):
-        grade.code_cells(path)
+        grade.read_cells(path)
 
 
 def test_a_link_to_a_file_of_somebody_else_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / "02_x.ipynb"
     path.symlink_to(course.ROOT / "notebooks" / "02_logistic_regression.ipynb")
     with pytest.raises(ValueError, match="it is a link"):
-        grade.code_cells(path)
+        grade.read_cells(path)
 
 
 def test_a_notebook_of_no_assignment_is_told_so(
@@ -586,20 +644,18 @@ def test_an_empty_folder_is_told_so(tmp_path: Path) -> None:
 
 
 def test_numbers_of_a_student_follow_from_seed_and_id() -> None:
-    task = [assignments.Graded("02-odds", "odds_factor", "Odds")]
-    first = grade.numbers(task, SEED, "ada")
-    assert grade.numbers(task, SEED, "ada") == first
-    others = [grade.numbers(task, SEED, "bob"), grade.numbers(task, "fall", "ada")]
+    first = grade.numbers([ODDS], SEED, "ada")
+    assert grade.numbers([ODDS], SEED, "ada") == first
+    others = [grade.numbers([ODDS], *who) for who in ((SEED, "bob"), ("fall", "ada"))]
     drawn = [repr(numbers) for of_one in (first, *others) for numbers in of_one]
     assert len(set(drawn)) > 6  # three students' own and hidden ones
 
 
 def test_without_an_id_the_feedback_asks_for_it() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
     unnamed = f"{SEED}/{assignments.UNNAMED}"
-    value = float(solution(task.id, unnamed))
-    assert check(task.id, value, unnamed).passed
-    _, comment = grade.judge(task, [value] * 3, SEED, "ada")
+    value = float(solution(ODDS.id, unnamed))
+    assert check(ODDS.id, value, unnamed).passed
+    _, comment = grade.judge(ODDS, [value] * 3, SEED, "ada")
     assert "put your id" in comment
 
 
@@ -609,12 +665,13 @@ def id_cell(seed: str, student: str) -> str:
 
 
 def test_another_id_than_that_of_the_folder_is_told() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
-    value, cells = float(solution(task.id, f"{SEED}/Ada")), [id_cell(SEED, "Ada")]
-    points, comment = grade.judge(task, [value] * 3, SEED, "ada", cells)
+    value, cells = float(solution(ODDS.id, f"{SEED}/Ada")), [id_cell(SEED, "Ada")]
+    points, comment = grade.judge(ODDS, [value] * 3, SEED, "ada", cells)
     assert (points, comment) == (0, "Right for the id 'Ada', but yours is 'ada'.")
     assert "'Ada', and its folder is named 'ada'" in grade.wrong_numbers(cells, SEED, "ada")
     assert grade.wrong_numbers(cells, SEED, "Ada") == ""
+    cells = [id_cell(SEED, assignments.UNNAMED)]
+    assert "No id was put into" in grade.wrong_numbers(cells, SEED, "ada")
 
 
 def test_another_seed_than_that_of_the_assignment_is_told() -> None:
@@ -624,11 +681,140 @@ def test_another_seed_than_that_of_the_assignment_is_told() -> None:
 
 
 def test_an_answer_whose_cell_failed_is_told_so() -> None:
-    task = assignments.Graded("02-odds", "odds_factor", "Odds")
-    contents = assignments.Contents(SEED, [task], [])
-    outcome = isolation.Outcome({task.id: [None] * 3}, {2: "SyntaxError", 10**9: "forged"})
+    contents = assignments.Contents(SEED, [ODDS], [])
+    outcome = isolation.Outcome({ODDS.id: [None] * 3}, {2: "SyntaxError", 10**9: "forged"})
     found = grade.grade(outcome, contents, "ada", ["import os", "odds_factor = (1 + "])
     assert "Not answered: code cell 2 failed" in found.lines[0]
+
+
+def test_a_check_without_its_answer_is_not_reported_as_a_failure_of_its_own() -> None:
+    contents = assignments.Contents(SEED, [ODDS], [])
+    cells = ["odds_factor = (1 +", 'check("02-odds", odds_factor)', "odds_factor"]
+    name = "NameError: name 'odds_factor' is not defined"
+    outcome = isolation.Outcome({ODDS.id: [None] * 3}, {1: "SyntaxError", 2: name, 3: name})
+    lines = grade.grade(outcome, contents, "ada", cells).lines
+    assert [line.split()[2] for line in lines if line.startswith("Code cell")] == ["1", "3"]
+
+
+# --- the right notebook, the open exercises
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=IDS)
+def test_the_chapters_notebook_is_told_from_the_assignment(item: course.Chapter) -> None:
+    chapter = grade.read_cells(course.ROOT / "notebooks" / f"{item.name}.ipynb")
+    own = grade.code_cells(chapter)
+    assert grade.is_the_chapter(own, chapter)
+    assert grade.is_the_chapter([*own[1:-1], "mine = 1"], chapter)
+    assert not grade.is_the_chapter([*own, id_cell(SEED, "ada")], chapter)
+    assert not grade.is_the_chapter(code_of(item, "perfect"), chapter)  # it lacks the id's cell
+    assert not grade.is_the_chapter([], chapter)
+
+
+@pytest.fixture
+def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> course.Chapter:
+    """Chapter 2, handed out; what is handed in brings no answers, without being run."""
+    item = course.chapter("02")
+    (tmp_path / "assignments" / "02").mkdir(parents=True)
+    assignments.contents(item, SEED).write(tmp_path / "assignments" / "02")
+    monkeypatch.setattr(assignments, "FOLDER", tmp_path / "assignments")
+    monkeypatch.setattr(isolation, "run", lambda *args, **options: isolation.Outcome())
+    return item
+
+
+def test_the_chapters_notebook_is_not_run(
+    second: course.Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "run", lambda *args, **options: pytest.fail("it was run"))
+    path = course.ROOT / "notebooks" / f"{second.name}.ipynb"
+    found = grade.grade_file(path, "ada", tmp_path, "none", SHORT)
+    n_checked = len([task for task in assignments.tasks(second) if task.id])
+    assert "This is the chapter's notebook, not the assignment" in found.problem
+    assert f"hand in {assignments.file_name(second)}" in found.problem
+    assert (found.points, found.of, found.lines) == (0, assignments.POINTS * n_checked, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "chapter"),
+    [
+        ("02_logistic_regression_assignment.ipynb", "02"),
+        ("lovelaceada_13_5512_02_logistic_regression_assignment-1.ipynb", "02"),
+        ("02_renamed.ipynb", "02"),
+        ("ada_02.ipynb", ""),
+    ],
+)
+def test_the_names_that_learning_platforms_give_are_understood(name: str, chapter: str) -> None:
+    assert grade.chapter_of(name) == chapter
+
+
+def hand_in(folder: Path, item: course.Chapter, student: str, answers: dict[str, Any]) -> None:
+    """Write an assignment as handed out, with cells below the named open exercises."""
+    cells = []
+    for one in assignments.contents(item, SEED).open:
+        for text in one.given:
+            cells.append(nbformat.v4.new_markdown_cell(f"<!-- BEGIN QUESTION -->\n\n{text}"))
+        cells.append(nbformat.v4.new_markdown_cell(grade.PLACEHOLDER))
+        cells += answers.get(one.label, [])
+    path = folder / student / assignments.file_name(item)
+    path.parent.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+
+def test_open_answers_are_gathered_by_exercise(second: course.Chapter, tmp_path: Path) -> None:
+    early, writers = (one.label for one in assignments.contents(second, SEED).open)
+    ran = nbformat.v4.new_code_cell("norm < 3", outputs=[nbformat.v4.new_output("stream")])
+    ran.outputs[0].text = "True"
+    said = nbformat.v4.new_markdown_cell("# bob\nLonger <script>.")
+    hand_in(tmp_path / "in", second, "ada", {early: [said, ran]})
+    hand_in(tmp_path / "in", second, "bob", {})
+    grade.grade_all(tmp_path / "in", tmp_path / "out", level="none", limits=SHORT)
+    text = (tmp_path / "out" / "to_read" / "02.md").read_text("utf-8")
+    lines = text.splitlines()
+    heads = [line for line in lines if line.startswith("## ")]
+    assert [head.split(":")[0] for head in heads] == [f"## {early}", f"## {writers}"]
+    assert lines.count("### ada") == lines.count("### bob") == 2
+    assert lines.count("*No answer.*") == 3
+    assert f"**A full answer:** {guide_tables.rubric_lines()[early]}" in lines
+    for line in ("> # bob", "> Longer &lt;script>.", "> norm < 3", "> True"):
+        assert line in lines
+    assert text.index("### ada") < text.index("> norm < 3") < text.index("### bob")
+    assert "BEGIN QUESTION" not in text
+    assert grade.PLACEHOLDER not in text
+    with open(tmp_path / "out" / "grades.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["student"], row["to_read"], row[early]) for row in rows] == [
+        ("ada", "2", ""),
+        ("bob", "2", ""),
+    ]
+
+
+def test_points_that_a_person_gave_are_not_replaced(second: course.Chapter, tmp_path: Path) -> None:
+    hand_in(tmp_path / "in", second, "ada", {})
+    for _ in range(2):  # without such points it is replaced
+        grade.grade_all(tmp_path / "in", tmp_path / "out", level="none", limits=SHORT)
+    table = tmp_path / "out" / "grades.csv"
+    table.write_text(re.sub(",\n$", ",3.5\n", table.read_text("utf-8")))
+    before = table.read_bytes()
+    with pytest.raises(SystemExit, match="holds points of open exercises"):
+        grade.grade_all(tmp_path / "in", tmp_path / "out", level="none", limits=SHORT)
+    assert table.read_bytes() == before
+    assert b"3.5" in before
+
+
+def test_contents_of_another_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "contents.json").write_text('{"seed": "fall", "graded": [], "open": ["Title"]}')
+    with pytest.raises(SystemExit, match="build the assignment again, with SEED=fall"):
+        assignments.Contents.read(tmp_path)
+
+
+def test_cleaning_keeps_assignments_and_grades(tmp_path: Path) -> None:
+    for name in ("assignments/02", "grades", "html", ".jupyter_cache"):
+        (tmp_path / "_build" / name).mkdir(parents=True)
+    makefile = course.ROOT / "Makefile"
+    subprocess.run(["make", "-s", "-f", str(makefile), "clean"], cwd=tmp_path, check=True)
+    assert sorted(path.name for path in (tmp_path / "_build").iterdir()) == [
+        "assignments",
+        "grades",
+    ]
 
 
 def test_what_cannot_be_graded_gets_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 import chapters as course
 import nbval_run
 import notebook_writer
+import publish_notebooks
 
 CHAPTERS = course.chapters()
 IDS = [item.name for item in CHAPTERS]
@@ -92,6 +93,57 @@ def test_the_committed_notebook_is_what_the_source_makes(item: course.Chapter, s
 
 def test_every_notebook_has_a_chapter() -> None:
     assert sorted(path.stem for path in STUDENT.glob("*.ipynb")) == sorted(IDS)
+
+
+@pytest.mark.parametrize("item", CHAPTERS, ids=IDS)
+def test_a_committed_notebook_is_known_as_generated(item: course.Chapter) -> None:
+    assert publish_notebooks.changed_cells(STUDENT / f"{item.name}.ipynb") == []
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder with two new notebooks, and one with their older versions and other files."""
+    new, old = tmp_path / "new", tmp_path / "notebooks"
+    for folder, version in ((old, "older"), (new, "newer")):
+        folder.mkdir()
+        for name in ("01_a", "02_b", *(["03_gone"] if folder == old else [])):
+            code = nbformat.v4.new_code_cell
+            cells = [code("install"), code(f"{version} = 1"), code("answer = ...")]
+            notebook = nbformat.v4.new_notebook(cells=cells)
+            course.number_cells(notebook)
+            notebook.cells[0]["id"] = "install"
+            nbformat.write(notebook, folder / f"{name}.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), old / "mine.ipynb")
+    return new, old
+
+
+def test_new_notebooks_replace_generated_ones_and_no_others(published: tuple[Path, Path]) -> None:
+    new, old = published
+    ran = nbformat.read(old / "01_a.ipynb", as_version=4)
+    ran.cells[1].outputs = [nbformat.v4.new_output("stream", text="a result")]
+    nbformat.write(ran, old / "01_a.ipynb")
+    publish_notebooks.publish(*published)
+    assert sorted(path.name for path in old.iterdir()) == ["01_a.ipynb", "02_b.ipynb", "mine.ipynb"]
+    for path in new.iterdir():
+        assert (old / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("work", ["answer", "cell", "unreadable"])
+def test_a_students_work_is_not_replaced(work: str, published: tuple[Path, Path]) -> None:
+    _, old = published
+    path = old / "02_b.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    if work == "answer":
+        notebook.cells[2].source = "answer = 42"
+    notebook.cells += [nbformat.v4.new_markdown_cell("My notes")] if work == "cell" else []
+    nbformat.write(notebook, path)
+    if work == "unreadable":
+        path.write_text("<<<<<<< HEAD")
+    before = {path: path.read_bytes() for path in old.iterdir()}
+    told = {"answer": "answer = 42", "cell": "My notes", "unreadable": "cannot be read"}[work]
+    with pytest.raises(SystemExit, match=f"02_b.ipynb was not replaced(.|\n)*{told}"):
+        publish_notebooks.publish(*published)
+    assert {path: path.read_bytes() for path in old.iterdir()} == before
 
 
 @pytest.mark.parametrize("item", CHAPTERS, ids=IDS)

@@ -7,6 +7,7 @@ answers from the chapter's source, the right values from :mod:`mammocourse.check
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import symtable
@@ -32,6 +33,7 @@ class Task:
     ``id`` and ``name`` (the variable that holds the answer) are empty where code checks nothing.
     """
 
+    label: str  # "02-odds", which is also the ``id`` where code checks the answer
     title: str
     text: str
     id: str = ""
@@ -51,12 +53,21 @@ class Graded:
 
 
 @dataclass(frozen=True)
+class Open:
+    """What is known of an exercise that a person reads; ``given`` are its cells as handed out."""
+
+    label: str
+    title: str
+    given: list[str]
+
+
+@dataclass(frozen=True)
 class Contents:
     """What was handed out for one chapter: the seed of the variants, and the exercises."""
 
     seed: str
     graded: list[Graded]
-    open: list[str]
+    open: list[Open]
 
     def write(self, folder: Path) -> None:
         """Write the contents into the folder of an assignment."""
@@ -65,9 +76,22 @@ class Contents:
 
     @classmethod
     def read(cls, folder: Path) -> Contents:
-        """Read what ``make assignments`` has written."""
+        """Read what ``make assignments`` has written.
+
+        Raises
+        ------
+        SystemExit
+            If another version of the course has written it.
+        """
         found = json.loads((folder / "contents.json").read_text("utf-8"))
-        return cls(found["seed"], [Graded(**one) for one in found["graded"]], found["open"])
+        try:
+            graded = [Graded(**one) for one in found["graded"]]
+            return cls(found["seed"], graded, [Open(**one) for one in found["open"]])
+        except (KeyError, TypeError):
+            raise SystemExit(
+                f"{folder / 'contents.json'} is from another version of the course: build the "
+                f"assignment again, with SEED={found.get('seed')}."
+            ) from None
 
 
 def contents(item: course.Chapter, seed: str) -> Contents:
@@ -76,8 +100,18 @@ def contents(item: course.Chapter, seed: str) -> Contents:
     return Contents(
         seed=seed,
         graded=[Graded(task.id, task.name, task.title) for task in found if task.id],
-        open=[task.title for task in found if not task.id],
+        open=[_open(task) for task in found if not task.id],
     )
+
+
+def _open(task: Task) -> Open:
+    cells = [f"## {task.title}\n\n{task.text}", *task.given, task.stub]
+    return Open(task.label, task.title, [cell for cell in cells if cell])
+
+
+def file_name(item: course.Chapter) -> str:
+    """Return the name of a chapter's assignment; the chapter's own notebook has another."""
+    return f"{item.name}_assignment.ipynb"
 
 
 def student_name(seed: str, student: str, run: int = 0) -> str:
@@ -88,6 +122,7 @@ def student_name(seed: str, student: str, run: int = 0) -> str:
     return f"{seed}/{student}" + (f"/hidden {run}" if run else "")
 
 
+@functools.cache
 def tasks(item: course.Chapter) -> list[Task]:
     """Return the exercises of a chapter.
 
@@ -103,10 +138,16 @@ def tasks(item: course.Chapter) -> list[Task]:
     starts = [i for i, cell in enumerate(cells) if cell.source.startswith("### Exercise")]
     ends = [i for i, cell in enumerate(cells) if re.match("##? ", cell.source)] + [len(cells)]
     worked = _solutions(item)
+    labels = re.findall(r"^:label: ex-(.+)$", item.path.read_text("utf-8"), re.M)
+    if len(labels) != len(starts):
+        raise SystemExit(
+            f"notebooks/{path.name} has {len(starts)} exercises, the chapter {len(labels)}: "
+            "run 'make notebooks'."
+        )
     found = []
-    for start, following in zip(starts, [*starts[1:], len(cells)], strict=True):
+    for label, start, following in zip(labels, starts, [*starts[1:], len(cells)], strict=True):
         end = min(following, next(end for end in ends if end > start))
-        found.append(_task(cells[start:end], worked))
+        found.append(_task(label, cells[start:end], worked))
     missing = set(worked) - {task.id for task in found}
     if missing:
         raise SystemExit(
@@ -115,13 +156,14 @@ def tasks(item: course.Chapter) -> list[Task]:
     return found
 
 
-def _task(cells: list[Any], worked: dict[str, str]) -> Task:
+def _task(label: str, cells: list[Any], worked: dict[str, str]) -> Task:
     title, _, text = cells[0].source.partition("\n")
     tagged = {tag: cell.source for cell in cells for tag in course.tags(cell)}
     code = [c.source for c in cells if c.cell_type == "code" and not course.tags(c)]
     more = [c.source for c in cells[1:] if c.cell_type == "markdown" and c.source != ANSWER_PLACE]
     exercise, name = _check(tagged["check"]) if "check" in tagged else ("", "")
     return Task(
+        label=label,
         title=title.removeprefix("### "),
         text="\n\n".join([text.strip(), *more]),
         id=exercise,
@@ -154,32 +196,110 @@ def _solutions(item: course.Chapter) -> dict[str, str]:
     return found
 
 
-def setup(item: course.Chapter, found: list[Task]) -> list[str]:
-    """Return cells with the imports and definitions of the chapter that its exercises need."""
-    defined: dict[str, tuple[int, ast.stmt, str]] = {}
+@dataclass(frozen=True)
+class _Definition:
+    """A statement of a chapter that defines names, with its place in the order of the chapter."""
+
+    place: int
+    statement: ast.stmt
+    text: str
+
+    @property
+    def imports(self) -> bool:
+        return isinstance(self.statement, ast.Import | ast.ImportFrom)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the cells of an assignment need of the chapter's code.
+
+    Students get ``given``: the imports, and the functions that the cells of the exercises and
+    the texts of the checked ones name (open ones are worked on in the chapter's notebook). What
+    a worked answer needs besides is in ``worked``, by exercise, where it is needed first.
+    """
+
+    given: list[str]
+    worked: dict[str, list[str]]
+    handed_out: dict[str, list[str]]  # exercise to the course's functions in ``given`` it calls
+
+
+@functools.cache
+def setup(item: course.Chapter) -> Setup:
+    """Return what the exercises of a chapter need of its code."""
+    found = tasks(item)
+    defined = _definitions(item)
+    own = [part for task in found for part in (*task.given, task.stub)]
+    solved = [task.solution for task in found if task.id]
+    kept = {n for part in own + solved for s in ast.parse(part).body for n in _defines(s)}
+    defined = {name: one for name, one in defined.items() if name not in kept}
+    texts = [task.text for task in found if task.id]
+    named = {n for text in texts for n in _named(text) if _is_function(defined.get(n))}
+    seen = _closure({"check", "variant", "np"}.union(named, *map(_uses, own)), defined)
+    direct = {name for part in solved for name in _uses(part)}
+    seen |= {n: one for n, one in defined.items() if n in direct and one.imports}
+    worked, handed_out, done = {}, {}, set(seen)
+    for task in found:
+        if task.id:
+            uses = _closure(_uses(task.solution), defined)
+            worked[task.id] = _cells({n: one for n, one in uses.items() if n not in done})
+            done |= set(uses)
+            called = sorted(_uses(task.solution) & set(seen))
+            handed_out[task.id] = [name for name in called if _of_course(seen[name])]
+    return Setup(_cells(seen), worked, handed_out)
+
+
+def _definitions(item: course.Chapter) -> dict[str, _Definition]:
+    """Return the last definition of each name in a chapter, exercises left out."""
+    defined: dict[str, _Definition] = {}
+    place = 0
     for cell in item.read().cells:
         if cell.cell_type == "code" and not {"answer", "solution"} & set(course.tags(cell)):
             for statement in ast.parse(cell.source).body:
                 text = ast.get_source_segment(cell.source, statement) or ""
-                for name in _defines(statement):
-                    defined[name] = (len(defined), statement, text)
-    own = [part for task in found for part in (*task.given, task.stub)]
-    own += [task.solution for task in found if task.id]
-    given = {n for part in own for s in ast.parse(part).body for n in _defines(s)}
-    wanted = {"check", "variant"}.union(*map(_uses, own)) - given
-    chosen: dict[str, tuple[int, ast.stmt, str]] = {}
+                one = _Definition(place := place + 1, statement, text)
+                defined.update(dict.fromkeys(_defines(statement), one))
+    return defined
+
+
+def _closure(wanted: set[str], defined: dict[str, _Definition]) -> dict[str, _Definition]:
+    """Return the definitions of some names, with all that these use in turn."""
+    chosen: dict[str, _Definition] = {}
+    wanted = set(wanted)
     while wanted:
         name = wanted.pop()
         if name in defined and name not in chosen:
             chosen[name] = defined[name]
-            wanted |= _uses(defined[name][2])
-    kinds = ast.Import | ast.ImportFrom
-    imports = {name: s for name, (_, s, _) in chosen.items() if isinstance(s, kinds)}
-    definitions = dict.fromkeys(one for name, one in chosen.items() if name not in imports)
-    return [_imports(imports), *(text for _, _, text in sorted(definitions, key=lambda d: d[0]))]
+            wanted |= _uses(defined[name].text)
+    return chosen
 
 
-def _imports(statements: dict[str, ast.Import | ast.ImportFrom]) -> str:
+def _cells(chosen: dict[str, _Definition]) -> list[str]:
+    """Return a cell with the imports, then the other definitions in the order of the chapter."""
+    imports = {name: one.statement for name, one in chosen.items() if one.imports}
+    others = {one.place: one.text for one in chosen.values() if not one.imports}
+    return [*([_imports(imports)] if imports else []), *(others[place] for place in sorted(others))]
+
+
+def _named(text: str) -> set[str]:
+    """Return the names that a text has in the type of code."""
+    return {name for code in re.findall(r"`([^`]+)`", text) for name in re.findall(r"\w+", code)}
+
+
+def _is_function(definition: _Definition | None) -> bool:
+    return definition is not None and isinstance(
+        definition.statement, ast.FunctionDef | ast.ClassDef
+    )
+
+
+def _of_course(definition: _Definition) -> bool:
+    """Tell whether a definition is the course's own, of a chapter or of the package."""
+    match definition.statement:
+        case ast.ImportFrom(module=str(module)):
+            return module.partition(".")[0] == "mammocourse"
+    return _is_function(definition)
+
+
+def _imports(statements: dict[str, Any]) -> str:
     """Return the import statements that bring some names, and no other ones."""
     plain, modules = [], {}
     for name, statement in sorted(statements.items()):

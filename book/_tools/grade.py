@@ -1,10 +1,12 @@
 """Grade a folder of submissions: ``make grade SUBMISSIONS=folder``.
 
 The folder holds one folder per student, named by the student's id, with the notebooks in it
-(``ada/02_logistic_regression.ipynb``). Written are a table and a text for each notebook:
+(``ada/02_logistic_regression_assignment.ipynb``). Written are a table, a text for each notebook
+and, for each chapter, the answers to its open exercises:
 
     _build/grades/grades.csv
-    _build/grades/feedback/ada/02_logistic_regression.txt
+    _build/grades/feedback/ada/02_logistic_regression_assignment.txt
+    _build/grades/to_read/02.md
 
 A submission runs twice over in a process of its own (:mod:`isolation`), with the student's
 numbers and with others; its values are compared with the right ones afterwards, here.
@@ -25,8 +27,9 @@ from typing import Any
 
 import assignments
 import chapters as course
+import guide_tables
 import isolation
-from assignments import POINTS, Contents, Graded, student_name
+from assignments import OPEN_POINTS, POINTS, Contents, Graded, Open, student_name
 from isolation import Limits, Outcome
 from mammocourse.check import check, variant
 
@@ -35,7 +38,18 @@ HIDDEN_RUNS = 2
 LARGEST_NOTEBOOK = 50_000_000  # bytes
 TYPED_ID = re.compile(r"""^student_id *= *["'](.*?)["'] *(?:#.*)?$""", re.M)
 HANDED_OUT = re.compile(r"""^os\.environ\["MAMMOCOURSE_STUDENT"\] = "([\w.-]+)/" """, re.M)
+LONGEST_ANSWER = 20_000  # characters
+PLACEHOLDER = "_Type your answer here, replacing this text._"  # by Otter
 COLUMNS = ("student", "chapter", "file", "points", "of", "to_read", "problem", "feedback")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a notebook that somebody else wrote, with the text that it had printed."""
+
+    kind: str
+    source: str
+    printed: str = ""
 
 
 @dataclass
@@ -47,10 +61,12 @@ class Grade:
     to_read: int = 0  # open exercises, which a person grades
     problem: str = ""
     lines: list[str] = field(default_factory=list)
+    chapter: str = ""
+    answers: dict[str, str] = field(default_factory=dict)  # to open exercises, by label
 
 
-def code_cells(path: Path) -> list[str]:
-    """Return the code cells of a notebook that somebody else wrote.
+def read_cells(path: Path) -> list[Cell]:
+    """Return the cells of a notebook that somebody else wrote.
 
     Raises
     ------
@@ -63,10 +79,95 @@ def code_cells(path: Path) -> list[str]:
         raise ValueError("it is larger than 50 MB; clear its outputs and hand it in again")
     try:
         cells = json.loads(path.read_bytes().decode("utf-8"))["cells"]
-        code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        return ["".join(source) for source in code]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return [
+            Cell(str(cell["cell_type"]), "".join(cell["source"]), _printed(cell)) for cell in cells
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("it is not a Jupyter notebook; save it again and hand it in") from None
+
+
+def code_cells(cells: list[Cell]) -> list[str]:
+    """Return the sources of the code cells."""
+    return [cell.source for cell in cells if cell.kind == "code"]
+
+
+def _printed(cell: dict[str, Any]) -> str:
+    """Return the text that a code cell had printed when it was saved."""
+    texts = []
+    for output in cell.get("outputs", ()) if cell["cell_type"] == "code" else ():
+        data = output.get("data", {})
+        texts.append("".join(output.get("text") or data.get("text/plain") or ""))
+        if any(kind.startswith("image/") for kind in data):
+            texts.append("[a picture: see the notebook]")
+    return "\n".join(text.strip() for text in texts if text.strip())
+
+
+def is_the_chapter(cells: list[str], chapter: list[Cell]) -> bool:
+    """Tell whether a chapter's own notebook was handed in, not its assignment.
+
+    It lacks the cell with the SEED, and has most of the chapter's cells, which the assignment
+    does not have.
+    """
+    own = {cell for cell in code_cells(chapter)[1:] if not re.search(r"\b(check|variant)\(", cell)}
+    return typed(cells, HANDED_OUT) is None and 2 * len(own & set(cells)) > len(own)
+
+
+def open_answers(cells: list[Cell], exercises: list[Open]) -> dict[str, str]:
+    """Return what stands below the open exercises besides what was handed out, as Markdown."""
+    found: dict[str, list[str]] = {}
+    label, given = "", set()
+    for cell in cells:
+        source = re.sub(r"<!-- (BEGIN|END) QUESTION -->", "", cell.source).strip()
+        if re.match(r"## Exercise \S", source):
+            numbered = {one.title.split()[1]: one for one in exercises}  # by "2.6"
+            now = numbered.get(source.split()[2])
+            label = now.label if now else ""
+            given = {_squeezed(part) for part in (*now.given, PLACEHOLDER)} if now else set()
+        if label and source and _squeezed(source) not in given:
+            printed = f"\n\n{_fenced(cell.printed)}" if cell.printed else ""
+            text = _fenced(source, "python") if cell.kind == "code" else _without_tags(source)
+            found.setdefault(label, []).append(text + printed)
+    return {label: "\n\n".join(parts) for label, parts in found.items()}
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _without_tags(text: str) -> str:
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)
+
+
+def _quoted(text: str) -> str:
+    """Return a text by others as a quotation, which its headings cannot leave."""
+    if len(text) > LONGEST_ANSWER:
+        text = text[:LONGEST_ANSWER] + "\n\n[cut here: the rest is in the notebook]"
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return re.sub("(?m)^", "> ", shown)
+
+
+def reading_list(
+    chapter: str, exercises: list[Open], answers: list[tuple[str, dict[str, str]]]
+) -> str:
+    """Return all answers to the open exercises of a chapter, exercise by exercise."""
+    rubric = guide_tables.rubric_lines()
+    parts = [
+        f"# Chapter {chapter}: open exercises",
+        f"{OPEN_POINTS} points each: answer, evidence, limits, and the point of the chapter, as "
+        "the instructor guide says. Put them into the columns of this name in grades.csv.",
+    ]
+    for one in exercises:
+        full = rubric.get(one.label, "the guide's rubric has no line for it.")
+        parts += [f"## {one.label}: {one.title}", f"**A full answer:** {full}"]
+        for student, theirs in answers:
+            answer = theirs.get(one.label)
+            parts += [f"### {_printable(student)}", _quoted(answer) if answer else "*No answer.*"]
+    return "\n\n".join(parts) + "\n"
 
 
 def numbers(graded: list[Graded], seed: str, student: str) -> list[dict[str, Any]]:
@@ -89,6 +190,8 @@ def wrong_numbers(cells: list[str], seed: str, student: str) -> str:
             f"It was handed out with SEED={theirs}, and the assignment that it is graded by was "
             f"built with SEED={seed}."
         )
+    if name == assignments.UNNAMED != student:
+        return "No id was put into its second cell."
     if name not in (None, student):
         return f"The id in it is {_printable(repr(name))}, and its folder is named {student!r}."
     return ""
@@ -132,6 +235,7 @@ def grade(
 ) -> Grade:
     """Compare the values of a submission with the right ones."""
     found = Grade(of=POINTS * len(contents.graded), to_read=len(contents.open))
+    noise = set()  # checks of answers that are missing, which fail for that reason alone
     other = wrong_numbers(cells or [], contents.seed, student)
     found.problem = " ".join(filter(None, [outcome.problem, other]))
     for task in contents.graded:
@@ -139,36 +243,77 @@ def grade(
         points, comment = judge(task, values, contents.seed, student, cells)
         if values[0] is None:
             for position, cell in enumerate(cells or [], 1):
+                if cell.strip() == f'check("{task.id}", {task.name})':
+                    noise.add(position)
                 if position in outcome.errors and re.search(rf"^ *{task.name} *=", cell, re.M):
                     comment = f"Not answered: code cell {position} failed, see below."
         found.points += points
         found.lines.append(f"{task.title}: {points:g} of {POINTS} points\n    {comment}")
-    for title in contents.open:
-        found.lines.append(f"{title}: will be read by a person")
+    for one in contents.open:
+        found.lines.append(f"{one.title}: will be read by a person")
     for position, error in outcome.errors.items():
+        if position in noise and error.startswith("NameError"):
+            continue
         found.lines.append(f"Code cell {position} (from the top) failed: {_printable(error)}")
     return found
 
 
+def chapter_of(name: str) -> str:
+    """Return the number of the chapter that a file name holds, "" where it holds none.
+
+    Learning platforms put names and numbers in front of the name that was handed out.
+    """
+    found = [item.number for item in course.chapters() if item.name in name]
+    plain = re.match(r"(\d\d)_", name)
+    return found[0] if found else plain[1] if plain else ""
+
+
 def grade_file(path: Path, student: str, package: Path, level: str, limits: Limits) -> Grade:
     """Grade one notebook; whatever is wrong with it ends up in the grade."""
-    chapter = re.match(r"\d\d", path.name)
-    folder = assignments.FOLDER / (chapter[0] if chapter else "none")
+    chapter = chapter_of(path.name)
+    folder = assignments.FOLDER / (chapter or "none")
     if not (folder / "contents.json").exists():
         known = sorted(found.parent.name for found in assignments.FOLDER.glob("*/contents.json"))
         return Grade(
-            problem="It belongs to no assignment: its name must begin with the number of one, "
-            f"{', '.join(known)}; do not rename the notebooks."
+            problem="It belongs to no assignment: there are some for the chapters "
+            f"{', '.join(known)}, and the names of their notebooks must stay in the names of the "
+            "files."
         )
     contents = Contents.read(folder)
+    found = _grade_cells(path, contents, chapter, student, package, level, limits)
+    found.chapter = chapter
+    return found
+
+
+def _grade_cells(
+    path: Path,
+    contents: Contents,
+    chapter: str,
+    student: str,
+    package: Path,
+    level: str,
+    limits: Limits,
+) -> Grade:
+    full = POINTS * len(contents.graded)
     try:
-        cells = code_cells(path)
+        cells = read_cells(path)
     except ValueError as error:
-        return grade(Outcome(problem=f"It cannot be read: {error}."), contents, student)
+        return Grade(of=full, problem=f"It cannot be read: {error}.")
+    item, code = course.chapter(chapter), code_cells(cells)
+    own = course.ROOT / "notebooks" / f"{item.name}.ipynb"
+    if own.exists() and is_the_chapter(code, read_cells(own)):
+        wrong = (
+            "This is the chapter's notebook, not the assignment, and was not run: hand in "
+            f"{assignments.file_name(item)}, which has a cell for your id at its top. Copy your "
+            "answers into it."
+        )
+        return Grade(of=full, problem=wrong)
     answers = {task.id: task.name for task in contents.graded}
     given = json.loads(json.dumps(numbers(contents.graded, contents.seed, student)))
-    done = isolation.run(cells, answers, given, package=package, level=level, limits=limits)
-    return grade(done, contents, student, cells)
+    done = isolation.run(code, answers, given, package=package, level=level, limits=limits)
+    found = grade(done, contents, student, code)
+    found.answers = open_answers(cells, contents.open)
+    return found
 
 
 def _printable(text: str) -> str:
@@ -190,23 +335,41 @@ def feedback_text(student: str, name: str, found: Grade) -> str:
     return "\n\n".join([_printable(head), *problem, *found.lines]) + "\n"
 
 
-def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) -> list[Grade]:
-    """Grade all notebooks of a folder and write table and feedback, all or nothing.
+def _refuse_to_lose_points(table: Path) -> None:
+    """Stop before a table is replaced into which a person has put points."""
+    if not table.exists():
+        return
+    with open(table, encoding="utf-8", errors="replace", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if any(
+        value and re.fullmatch(r"\d\d-.+", str(name)) for row in rows for name, value in row.items()
+    ):
+        raise SystemExit(
+            f"{table} holds points of open exercises, which grading would replace: move it "
+            "somewhere else first."
+        )
 
-    Folders without a notebook get a row that says so.
+
+def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) -> list[Grade]:
+    """Grade all notebooks of a folder and write what :mod:`grade` lists, all or nothing.
+
+    Folders without a notebook get a row that says so. The columns of the open exercises are
+    empty, for the points that a person gives.
 
     Raises
     ------
     SystemExit
-        If there is nothing to grade.
+        If there is nothing to grade, or if the last table holds points that a person gave.
     """
     paths = sorted(path for path in submissions.glob("*/*.ipynb") if path.parent.name[0] != ".")
     if not paths:
         raise SystemExit(
             f"SUBMISSIONS={submissions} holds no notebooks; expected is one folder per student, "
-            "for example submissions/ada/02_logistic_regression.ipynb"
+            "for example submissions/ada/02_logistic_regression_assignment.ipynb"
         )
+    _refuse_to_lose_points(target / "grades.csv")
     grades, rows = [], []
+    to_read: dict[str, list[tuple[str, dict[str, str]]]] = {}
     new = target.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -216,24 +379,36 @@ def grade_all(submissions: Path, target: Path, *, level: str, limits: Limits) ->
         for path in paths:
             student = path.parent.name
             found = grade_file(path, student, package, level, limits)
-            chapter = path.name[:2]
             told = Path("feedback", student, f"{path.stem}.txt")
             (new / told).parent.mkdir(parents=True, exist_ok=True)
             text = feedback_text(student, path.name, found)
             (new / told).write_text(text, encoding="utf-8", errors="replace")
-            row = (student, chapter, path.name, f"{found.points:g}", found.of, found.to_read)
+            row = (student, found.chapter, path.name, f"{found.points:g}", found.of, found.to_read)
             rows.append([*map(str, row), found.problem, str(told)])
             grades.append(found)
-            print(f"{_printable(student):<24} {chapter}  {found.points:g}/{found.of}", flush=True)
+            if found.to_read:
+                to_read.setdefault(found.chapter, []).append((student, found.answers))
+            print(
+                f"{_printable(student):<24} {found.chapter}  {found.points:g}/{found.of}",
+                flush=True,
+            )
     for path in sorted(submissions.iterdir()):
         if path.name[0] != "." and path not in {one.parent for one in paths}:
             what = "It holds no notebook" if path.is_dir() else "It lies in no student's folder"
             rows.append([path.name, "", "", "0", "0", "0", f"{what}; nothing was graded.", ""])
             print(f"{_printable(path.name):<24} {rows[-1][6]}", flush=True)
-    table = new / "grades.csv"
-    with open(table, "w", encoding="utf-8", errors="replace", newline="") as file:
+    columns = list(COLUMNS)
+    for chapter, answers in sorted(to_read.items()):
+        exercises = Contents.read(assignments.FOLDER / chapter).open
+        columns += [one.label for one in exercises]
+        (new / "to_read").mkdir(exist_ok=True)
+        text = reading_list(chapter, exercises, answers)
+        (new / "to_read" / f"{chapter}.md").write_text(text, encoding="utf-8", errors="replace")
+    with open(new / "grades.csv", "w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([COLUMNS, *([_for_spreadsheets(cell) for cell in row] for row in rows)])
+        empty = [""] * (len(columns) - len(COLUMNS))
+        for row in [columns, *([*row, *empty] for row in rows)]:
+            writer.writerow([_for_spreadsheets(cell) for cell in row])
     shutil.rmtree(target, ignore_errors=True)
     new.replace(target)
     return grades
@@ -276,7 +451,7 @@ def main() -> None:
         raise SystemExit("There are no assignments: run 'make assignments SEED=...' first.")
     level = choose_level(arguments.weak)
     grade_all(submissions, GRADES, level=level, limits=Limits())
-    print(f"Table: {GRADES / 'grades.csv'}")
+    print(f"Table: {GRADES / 'grades.csv'}\nOpen exercises: {GRADES / 'to_read'}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import yaml
 import assignments
 import chapters as course
 
+GUIDE = course.ROOT / "book" / "instructor_guide.md"
 CHECKED_MINUTES, OPEN_MINUTES = 10, 30  # for one exercise: an assumption, stated in the guide
 WORDS = {"an hour": 60, "two hours": 120, "three hours": 180}
 
@@ -146,6 +147,10 @@ def objectives(content: str) -> list[str]:
 def rubric(content: str) -> list[str]:
     """Return what a full answer to each open exercise has; content maps names to text."""
     texts = yaml.safe_load(content)
+    exercises = {label.removeprefix("ex-") for one in facts().values() for label in one.open}
+    stale = sorted(name for name in set(texts) - exercises if name[:2] in facts())
+    if stale:
+        raise ValueError(f"the rubric has {', '.join(stale)}, which is no open exercise.")
     rows = []
     for number, one in facts().items():
         for label in one.open:
@@ -154,3 +159,30 @@ def rubric(content: str) -> list[str]:
                 raise ValueError(f"the rubric lacks {name} of chapter {number}.")
             rows.append((f"{{ref}}`{label}`", texts[name]))
     return _table(("Exercise", "A full answer"), rows)
+
+
+def tables() -> list[tuple[str, str]]:
+    """Return name and content of each table of the guide."""
+    text = GUIDE.read_text("utf-8")
+    return re.findall(r"^```\{guide-table\} (\w+)\n(.*?)^```", text, re.M | re.S)
+
+
+def rubric_lines() -> dict[str, str]:
+    """Return what a full answer to each open exercise has, by name ("02-early")."""
+    [content] = [content for name, content in tables() if name == "rubric"]
+    return dict(yaml.safe_load(content))
+
+
+def check_tables() -> None:
+    """Make all tables and throw them away: a mistake shows before any chapter has run.
+
+    Raises
+    ------
+    SystemExit
+        If a table does not fit the chapters; the message says what is missing.
+    """
+    for name, content in tables():
+        try:
+            globals()[name](content)
+        except ValueError as error:
+            raise SystemExit(f"{GUIDE.name}, table {name!r}: {error}") from None

@@ -47,7 +47,7 @@ class Limits:
 
     cell: int = 20  # seconds of processor time for one cell
     seconds: int = 120  # of processor time in all
-    wall: int = 300  # seconds by the clock
+    wall: int = 900  # seconds by the clock: for one that waits, not for a busy machine
     memory: int = 3 << 30  # address space of each process
     file: int = 16 << 20
     scratch: int = 64 << 20  # all files together, with namespaces

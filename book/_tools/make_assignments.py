@@ -3,10 +3,10 @@
 For each chapter a master notebook in the format of Otter Assign, from which otter-grader makes
 the student notebook (without solutions), the autograder archive and the hidden tests:
 
-    _build/assignments/02/student/02_logistic_regression.ipynb   for the students
-    _build/assignments/02/autograder.zip                         hidden tests, for Gradescope
-    _build/assignments/02/solution/02_logistic_regression.ipynb  for the instructor
-    _build/assignments/02/contents.json                          for ``make grade``
+    _build/assignments/02/student/02_logistic_regression_assignment.ipynb   for the students
+    _build/assignments/02/autograder.zip                                    for Gradescope
+    _build/assignments/02/solution/02_logistic_regression_assignment.ipynb  for the instructor
+    _build/assignments/02/contents.json                                     for ``make grade``
 
 Otter has an environment of its own, since it needs an older release of a package
 of the course (`wrapt`). The numbers of an exercise follow from SEED and the student's id.
@@ -41,8 +41,9 @@ Put the id that your course gave you in the next cell: your numbers follow from 
 hand.** Your notebook will be graded twice over: with your numbers, and with others of the same
 kind, for half of the points. Do not rename the variables or remove cells, use no commands that
 begin with `!` or `%`, and hand in the notebook under the name that it has now. The exercises
-speak of the chapter of the same number; the cells below bring from it what the checked ones need.
-Work on the open ones in the chapter's own notebook, and write here what you did and found."""
+speak of the chapter of the same number; the next cells bring from it the functions that they name.
+Whatever else a checked answer needs, write into this notebook, which is run alone. Work on the open
+ones in the chapter's own notebook, and write here, below each, what you did and found."""
 STUDENT = """# Your id: put it between the quotation marks, then run this cell.
 import os
 
@@ -64,8 +65,8 @@ def raw(text: str, **settings: Any) -> Any:
     return nbformat.v4.new_raw_cell(f"# {text}\n{body}".rstrip())
 
 
-def question(number: int, task: Task) -> list[Any]:
-    """Return the cells of one exercise."""
+def question(number: int, task: Task, functions: list[str]) -> list[Any]:
+    """Return the cells of one exercise; only the worked answer gets the functions."""
     code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
     cells = [text(f"## {task.title}\n\n{task.text}"), *map(code, task.given)]
     if not task.id:
@@ -74,10 +75,11 @@ def question(number: int, task: Task) -> list[Any]:
         solution = [raw("BEGIN SOLUTION"), *answers, text(OPEN), raw("END SOLUTION")]
         return [raw("BEGIN QUESTION", **settings), *cells, *solution, raw("END QUESTION")]
     settings = {"name": f"q{number}", "points": assignments.POINTS, "check_cell": False}
-    worked = PROMPT.format(stub=task.stub) + SOLUTION.format(solution=task.solution)
+    worked = [code(SOLUTION.format(solution=function)) for function in functions]
+    answer = PROMPT.format(stub=task.stub) + SOLUTION.format(solution=task.solution)
     return [
         *(raw("BEGIN QUESTION", **settings), *cells),
-        *(raw("BEGIN SOLUTION"), code(worked), raw("END SOLUTION")),
+        *(raw("BEGIN SOLUTION"), *worked, code(answer), raw("END SOLUTION")),
         *(raw("BEGIN TESTS"), code(HIDDEN.format(id=task.id, name=task.name)), raw("END TESTS")),
         *(code(f'check("{task.id}", {task.name})'), raw("END QUESTION")),
     ]
@@ -88,6 +90,7 @@ def master(item: course.Chapter, seed: str) -> Any:
     book = yaml.safe_load((course.ROOT / "_config.yml").read_text("utf-8"))
     repository = book["repository"]["url"]
     found = assignments.tasks(item)
+    code_of_chapter = assignments.setup(item)
     config = {
         "name": item.name,
         **dict.fromkeys(("init_cell", "check_all_cell", "export_cell", "run_tests"), False),
@@ -103,8 +106,12 @@ def master(item: course.Chapter, seed: str) -> Any:
         text(INTRODUCTION.format(title=title[1] if title else item.name)),
         code(STUDENT.format(unnamed=assignments.UNNAMED, seed=seed)),
         code(install),
-        *map(code, assignments.setup(item, found)),
-        *(cell for number, task in enumerate(found, 1) for cell in question(number, task)),
+        *map(code, code_of_chapter.given),
+        *(
+            cell
+            for number, task in enumerate(found, 1)
+            for cell in question(number, task, code_of_chapter.worked.get(task.id, []))
+        ),
     ]
     course.number_cells(notebook)
     return notebook
@@ -113,9 +120,9 @@ def master(item: course.Chapter, seed: str) -> Any:
 def assign(item: course.Chapter, seed: str, folder: Path) -> None:
     """Let Otter make the assignment of one chapter in a folder, all or nothing."""
     with tempfile.TemporaryDirectory() as name:
-        made = Path(name)
-        nbformat.write(master(item, seed), made / f"{item.name}.ipynb")
-        command = [str(OTTER), "assign", f"{item.name}.ipynb", "made", "--no-run-tests"]
+        made, file = Path(name), assignments.file_name(item)
+        nbformat.write(master(item, seed), made / file)
+        command = [str(OTTER), "assign", file, "made", "--no-run-tests"]
         done = subprocess.run(command, cwd=made, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(f"Otter Assign failed for {item.name}:\n{done.stdout}{done.stderr}")
@@ -124,9 +131,10 @@ def assign(item: course.Chapter, seed: str, folder: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         for kind, source in (("student", "student"), ("solution", "autograder")):
             (new / kind).mkdir(parents=True)
-            notebook = nbformat.read(made / "made" / source / f"{item.name}.ipynb", as_version=4)
+            notebook = nbformat.read(made / "made" / source / file, as_version=4)
+            notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
             course.number_cells(notebook)
-            nbformat.write(notebook, new / kind / f"{item.name}.ipynb")
+            nbformat.write(notebook, new / kind / file)
         shutil.copyfile(archive, new / "autograder.zip")
         assignments.contents(item, seed).write(new)
     shutil.rmtree(folder, ignore_errors=True)

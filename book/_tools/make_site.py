@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import chapters as course
+import guide_tables
 
 
 def make_site() -> None:
     """Leave the finished site in ``_build/html`` or stop with an error."""
     os.chdir(course.ROOT)
+    guide_tables.check_tables()
     course.execute_all()
     # After a build that failed, was interrupted or had other pages, Sphinx would
     # keep what it has read and repeat neither its warnings nor its clean-up.
