@@ -78,7 +78,7 @@ def unfold(page: Any) -> None:
           });
         }"""
     )
-    page.wait_for_timeout(200)
+    page.wait_for_timeout(1000)  # the theme measures anew what was folded
 
 
 @pytest.fixture

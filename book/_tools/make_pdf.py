@@ -42,6 +42,10 @@ section.page, #contents, #solutions { break-before: page; }
 #contents .number { font-variant-numeric: tabular-nums; min-width: 2rem; text-align: right; }
 .solution.dropdown.toggle-hidden::after { content: none !important; }
 """
+LOAD_IMAGES = """() => Promise.all([...document.images].map((image) => {
+  image.loading = 'eager';
+  return image.decode();
+}))"""
 SHRINK = """() => {
   const limit = document.body.clientWidth;
   const wide = (item) => {
@@ -265,6 +269,7 @@ def make_pdf() -> Path:
         failed = page.locator("mjx-merror, [data-mjx-error]").count()
         if failed:
             raise SystemExit(f"{failed} formulas are not typeset.")
+        page.evaluate(LOAD_IMAGES)
         page.evaluate(SHRINK)
         numbers = page_numbers(print_pdf(page))
         missing = [anchor for anchor in anchors if anchor not in numbers]

@@ -11,3 +11,7 @@
     chosen = null;
   });
 })();
+
+// What was folded when the page was measured may be too wide: measure again, so that the keyboard
+// reaches what scrolls.
+document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
