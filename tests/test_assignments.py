@@ -479,7 +479,11 @@ def test_no_program_can_be_started(package: Path, held: str) -> None:
     assert outcome.answers["leaked"] == [0]
 
 
-@pytest.mark.parametrize("whom", ["os.getppid()", "-1", "0", str(os.getpid()), str(os.getppid())])
+@pytest.mark.parametrize(
+    "whom",
+    ["os.getppid()", "-1", "0", str(os.getpid()), str(os.getppid())],
+    ids=["its parent", "all", "its group", "these tests", "their parent"],
+)
 def test_other_processes_cannot_be_killed(whom: str, package: Path, level: str) -> None:
     need(level, "namespaces")
     outcome = attempt([f"import os, signal\nos.kill({whom}, signal.SIGKILL)"], package, level)
