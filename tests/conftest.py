@@ -23,6 +23,7 @@ import chromium  # noqa: E402
 import nbval_run  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal the tests to two workers: what needs executed chapters, and the other files."""
     for item in items:
@@ -82,9 +83,9 @@ def find_chromium() -> str:
             subprocess.run(["apt-get", "install", "-q", "-y", "chromium"], check=False)
         found = shutil.which("chromium")
         if found is None:
-            pytest.fail(f"No Chromium was found and it could not be installed: {chromium.REMEDY}.")
+            pytest.fail(f"{chromium.MISSING} (it could not be installed)")
     if found is None:
-        pytest.skip(f"no Chromium: {chromium.REMEDY}")
+        pytest.skip(chromium.MISSING)
     return found
 
 

@@ -16,8 +16,9 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-REMEDY = (
-    "install it (make chromium, or Debian: apt-get install chromium) or set CHROMIUM to its path"
+MISSING = (
+    "no Chromium: install it (make chromium, or Debian: apt-get install chromium) or set CHROMIUM "
+    "to its path"
 )
 
 

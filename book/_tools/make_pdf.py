@@ -251,7 +251,7 @@ def make_pdf() -> Path:
         raise SystemExit("There is no site to print: run make book first.")
     program = chromium.find()
     if program is None:
-        raise SystemExit(f"No Chromium: {chromium.REMEDY}.")
+        raise SystemExit(chromium.MISSING)
     canonical = BeautifulSoup((SITE / f"{pages()[0]}.html").read_text("utf-8"), "html.parser")
     link = canonical.select_one('link[rel="canonical"]')
     address = str(link["href"]).removesuffix(f"{pages()[0]}.html") if link else ""
