@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,14 +23,31 @@ import chapters as course  # noqa: E402
 import chromium  # noqa: E402
 import nbval_run  # noqa: E402
 
+BOOK = {  # the test files that need executed chapters
+    path.name
+    for path in ROOT.glob("tests/test_*.py")
+    if re.search(r"\b(run_of_nbval|executed|site|address): ", path.read_text("utf-8"))
+}
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal the tests to the workers: those of the book to one of them, other files whole."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Dealt(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "book" if Path(file).name in BOOK else file
+
+    return Dealt(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal the tests to two workers: what needs executed chapters, and the other files."""
+    """Raise where a test that executes the chapters could reach a second worker."""
     for item in items:
-        needs_chapters = "run_of_nbval" in getattr(item, "fixturenames", ())
-        group = "book" if needs_chapters else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        if "run_of_nbval" in getattr(item, "fixturenames", ()) and item.path.name not in BOOK:
+            raise pytest.UsageError(f"{item.path.name} needs executed chapters: mend conftest.BOOK")
 
 
 @pytest.fixture(scope="session")
