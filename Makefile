@@ -26,7 +26,7 @@ notebooks: book  ## Write the student notebooks to notebooks/
 	$(PYTHON) book/_tools/publish_notebooks.py
 
 test: $(READY)  ## Test the package, the notebooks and the site
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2
 
 test-all: test colab-check  ## The same, with Colab's versions and the untouched student notebooks
 	$(PYTHON) -m pytest -m release

@@ -102,6 +102,7 @@ def small_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "conf.py").write_text(
         "extensions = ['myst_parser', 'glossary_links']\nmyst_enable_extensions = ['dollarmath']\n"
         "html_theme = 'basic'\nroot_doc = 'index'\n"
+        "source_suffix = {'.md': 'markdown'}\n"  # the default remembers other books of a process
     )
     build(folder)
     return folder
