@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "book" / "_tools"), str(ROOT / "tests")]
 import chapters as course  # noqa: E402
 import chromium  # noqa: E402
 import nbval_run  # noqa: E402
+from once import once  # noqa: E402
 
 BOOK = {  # the test files that need executed chapters
     path.name
@@ -30,33 +31,53 @@ BOOK = {  # the test files that need executed chapters
 }
 
 
+LOOKS = {"test_site.py"}  # what looks at the finished site
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal the tests to the workers: those of the book to one of them, other files whole."""
+    """Deal the tests to the workers by files: the book first, the looks at its site last."""
     from xdist.scheduler import LoadFileScheduling
 
     class Dealt(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "book" if Path(file).name in BOOK else file
+            name = Path(file).name
+            return "looks" if name in LOOKS else "book" if name in BOOK else file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            for scope in self.workqueue.keys() & {"book", "looks"}:
+                self.workqueue.move_to_end(scope, last=scope == "looks")
+            super()._assign_work_unit(node)
 
     return Dealt(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Raise where a test that executes the chapters could reach a second worker."""
+    """Raise where a test that executes the chapters would come between the others."""
     for item in items:
         if "run_of_nbval" in getattr(item, "fixturenames", ()) and item.path.name not in BOOK:
             raise pytest.UsageError(f"{item.path.name} needs executed chapters: mend conftest.BOOK")
 
 
 @pytest.fixture(scope="session")
-def run_of_nbval() -> subprocess.CompletedProcess[str]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that is new in each run and the same for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def run_of_nbval(common: Path) -> subprocess.CompletedProcess[str]:
     """Run nbval once on every chapter; its outputs feed the site as well."""
-    folder = course.BUILD / "nbval"
-    shutil.rmtree(folder, ignore_errors=True)
-    notebooks = [nbval_run.write(item, folder) for item in course.chapters()]
-    return nbval_run.run(notebooks, "-p", "capture_outputs")
+
+    def work() -> subprocess.CompletedProcess[str]:
+        folder = course.BUILD / "nbval"
+        shutil.rmtree(folder, ignore_errors=True)
+        notebooks = [nbval_run.write(item, folder) for item in course.chapters()]
+        return nbval_run.run(notebooks, "-p", "capture_outputs")
+
+    return once(common, "nbval", work)
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +90,14 @@ def executed(run_of_nbval: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def site(executed: dict[str, Any]) -> Path:
+def site(executed: dict[str, Any], common: Path) -> Path:
     """Build the site from the executed chapters and return its folder."""
     command = [sys.executable, str(ROOT / "book" / "_tools" / "make_site.py")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = once(
+        common,
+        "site",
+        lambda: subprocess.run(command, cwd=ROOT, capture_output=True, text=True),
+    )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return course.BUILD / "html"
 

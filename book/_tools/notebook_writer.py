@@ -53,6 +53,7 @@ BELONGS = (
     "holds the solutions, and figures that move without a kernel.*"
 )
 ANSWER_PLACE = "*Write your answer here.*"
+VALUE = "\N{WHITE SQUARE}"  # stands for a value that the chapter computes
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,17 @@ MORE_LINES = ("align", "gather")
 
 
 class Page:
-    """Turns one resolved page into blocks of Markdown and references to code cells."""
+    """Turns one resolved page into blocks of Markdown and references to code cells.
 
-    def __init__(self, doctree: nodes.document, docname: str, env: Any) -> None:
+    With ``values=False``, :data:`VALUE` stands for each value that the chapter computes and its
+    text quotes: the last digits of some depend on the processor.
+    """
+
+    def __init__(
+        self, doctree: nodes.document, docname: str, env: Any, *, values: bool = True
+    ) -> None:
         self.doctree = doctree
+        self.values = values
         self.numbers = env.toc_fignumbers.get(docname, {})
         self.sections = env.toc_secnumbers.get(docname, {})
         self.root = Path(env.srcdir)
@@ -354,7 +362,8 @@ class Page:
         if isinstance(node, nodes.target):
             return ""
         if isinstance(node, nodes.inline | nodes.title_reference):
-            return self.inline(node)
+            quoted = "pasted-text" in node["classes"]  # by a glue role
+            return VALUE if quoted and not self.values else self.inline(node)
         raise NotImplementedError(
             f"{self.doctree.get('source')}, line {node.parent.line}: the notebook writer does "
             f"not know the inline element {type(node).__name__!r} ({node.astext()!r}); add it "
@@ -470,7 +479,10 @@ def _number_markdown(notebook: Any) -> None:
 
 
 def write_all(app: Any, folder: Path) -> None:
-    """Write ``student/NN_name.ipynb`` and ``solution/NN_name.ipynb`` for all chapters."""
+    """Write each chapter to ``student/``, ``solution/`` and ``template/``, by its name.
+
+    A template is the student notebook with :data:`VALUE` for each computed value in its text.
+    """
     import mammocourse
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -482,9 +494,9 @@ def write_all(app: Any, folder: Path) -> None:
             raise RuntimeError(f"{item.name} has not been executed; run 'make book'.")
         docname = f"book/{item.name}"
         doctree = app.env.get_and_resolve_doctree(docname, app.builder)
-        blocks = Page(doctree, docname, app.env).blocks()
-        blocks.insert(1, BELONGS.format(title=app.config.html_title, repository=repository))
-        for kind in ("student", "solution"):
+        for kind in ("student", "solution", "template"):
+            blocks = Page(doctree, docname, app.env, values=kind != "template").blocks()
+            blocks.insert(1, BELONGS.format(title=app.config.html_title, repository=repository))
             notebook = assemble(blocks, found[0], install, solutions=kind == "solution")
             nbformat.validate(notebook)
             target = folder / kind / f"{item.name}.ipynb"
