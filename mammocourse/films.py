@@ -251,9 +251,13 @@ def patient_folds(
             f"{fewest} patients have films of the rarer class, too few for {n_splits} folds; use "
             "fewer folds or more patients."
         )
+    # scikit-learn before 1.8 loses the balance of the classes where it shuffles the groups itself.
+    codes = np.unique(frame["patient_id"], return_inverse=True)[1]
+    order = np.arange(codes.max() + 1)
+    np.random.RandomState(seed).shuffle(order)
     folds = np.empty(len(frame), np.int64)
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    for number, (_, test) in enumerate(splitter.split(labels, labels, frame["patient_id"])):
+    splits = StratifiedGroupKFold(n_splits).split(labels, labels, np.argsort(order)[codes])
+    for number, (_, test) in enumerate(splits):
         folds[test] = number
     check_folds(frame, folds)
     return folds

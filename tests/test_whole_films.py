@@ -15,6 +15,7 @@ import sklearn
 from packaging.version import Version
 from scipy import stats
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from mammocourse import phantom
 from mammocourse.datasets import load_image, read_cbis_ddsm, read_inbreast
@@ -151,14 +152,25 @@ def test_folds_keep_patients_together_and_classes_balanced() -> None:
     assert not np.array_equal(folds, patient_folds(frame, 5, seed=3))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_have_their_shares_of_positive_films(seed: int) -> None:
+    frame = patients(60)
+    shares = frame["label"].groupby(patient_folds(frame, 5, seed=seed)).mean()
+    assert np.ptp(shares) <= 2 / 36  # one patient more or less
+
+
 @pytest.mark.skipif(
     Version(sklearn.__version__) < Version("1.8"),
-    reason="scikit-learn before 1.8 does not balance the classes where it shuffles patients",
+    reason="scikit-learn before 1.8 loses the balance of the classes where it shuffles groups",
 )
-def test_folds_have_their_shares_of_positive_films() -> None:
-    frame = patients(60)
-    shares = frame["label"].groupby(patient_folds(frame, 5, seed=2)).mean()
-    assert np.ptp(shares) <= 2 / 36  # one patient more or less
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n", [20, 61])
+def test_folds_are_those_of_scikit_learn(n: int, seed: int) -> None:
+    frame = patients(n, seed=seed)
+    splitter = StratifiedGroupKFold(4, shuffle=True, random_state=seed)
+    folds = patient_folds(frame, 4, seed=seed)
+    for k, (_, test) in enumerate(splitter.split(frame, frame["label"], frame["patient_id"])):
+        assert np.array_equal(np.flatnonzero(folds == k), test)
 
 
 def test_folds_that_cannot_be_made_are_refused() -> None:
