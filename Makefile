@@ -67,8 +67,8 @@ chromium: $(READY)  ## Install the Chromium that the tests and make pdf use wher
 wheel: $(READY)  ## Build the wheel in dist/
 	$(PYTHON) -m build --wheel --no-isolation
 
-colab-check: $(READY)  ## Run the student notebooks with the versions that Colab has
-	$(PYTHON) tests/colab_check.py $(COLAB)
+colab-check: $(READY)  ## Run the student notebooks with the versions that Colab has [CHAPTER=02]
+	$(PYTHON) tests/colab_check.py $(COLAB) $(CHAPTER)
 
 lock: $(READY)  ## Resolve the lock files anew
 	$(PYTHON) -m pip install --quiet uv

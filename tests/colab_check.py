@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT / "book" / "_tools"), str(ROOT / "tests")]
 
 import nbformat  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError  # noqa: E402
 
 import chapters as course  # noqa: E402
 from notebook_writer import RESULT  # noqa: E402
@@ -111,12 +112,16 @@ def run_notebook(path: Path, kernel: str) -> list[str]:
     notebook = nbformat.read(path, as_version=4)
     stored = {c["id"]: c.outputs for c in notebook.cells if RESULT in course.tags(c)}
     with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
+        client = NotebookClient(
             notebook,
             timeout=600,
             kernel_name=kernel,
             resources={"metadata": {"path": folder}},
-        ).execute()
+        )
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            return [str(error)]
     problems = []
     for cell in notebook.cells:
         if cell["id"] in stored:
@@ -131,9 +136,13 @@ def run_notebook(path: Path, kernel: str) -> list[str]:
     return problems
 
 
-def main() -> None:
-    """Run the whole rehearsal."""
-    python = make_environment(Path(sys.argv[1]).resolve())
+def main(environment: str, *chapters: str) -> None:
+    """Rehearse all chapters, or those whose numbers are given."""
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    wanted = [path for path in notebooks if not chapters or path.name[:2] in chapters]
+    if not wanted:
+        raise SystemExit(f"There is no chapter {', '.join(chapters)}: use numbers like 02.")
+    python = make_environment(Path(environment).resolve())
     install_wheel(python)
     check_files(python)
     with tempfile.TemporaryDirectory() as folder:
@@ -151,15 +160,15 @@ def main() -> None:
         (kernel / "kernel.json").write_text(json.dumps(spec), "utf-8")
         os.environ["JUPYTER_PATH"] = folder
         failed = False
-        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for path in wanted:
             problems = run_notebook(path, "colab")
-            print(f"{path.name}: {'runs' if not problems else 'differs'}", flush=True)
+            print(f"{path.name}: {'fails' if problems else 'runs'}", flush=True)
             for problem in problems:
                 print(problem)
             failed = failed or bool(problems)
     if failed:
-        raise SystemExit("A notebook prints something else with Colab's versions.")
+        raise SystemExit("A notebook fails or prints something else with Colab's versions.")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
