@@ -143,7 +143,7 @@ def _overview(chosen: list[Row]) -> list[str]:
             status = f"[{status}](#{_anchor(row)})"
         elif "test" in row:
             status += f", {_test(row).replace('`' + row['test'] + '`', 'checked')}"
-        where = f"{{doc}}`chapter {int(item.number)} <{item.name}>`"
+        where = f"{{doc}}`chapter\N{NO-BREAK SPACE}{int(item.number)} <{item.name}>`"
         lines.append(f"| {row['place']} | {row['what']} | {status} | {where} |")
     return [*lines, ""]
 
