@@ -70,7 +70,10 @@ def test_markdown_stays_as_it_was(source: str) -> None:
         ),
         ("`` a`b ``", "`` a`b ``"),
         ("````\n```\n````", "````\n```\n````"),
-        ("1\\. not a list", "\\1. not a list"),
+        ("1\\. not a list", "1\\. not a list"),
+        ("\\- not one either", "\\- not one either"),
+        ("0.84 and -1", "0.84 and -1"),
+        ("| a |\n| --- |\n| 0.84 |", "| a |\n| --- |\n| 0.84 |"),
         ("x{sup}`2`", "x<sup>2</sup>"),
     ],
 )

@@ -145,7 +145,8 @@ class Page:
         return [Heading(text)]
 
     def block_paragraph(self, node: nodes.paragraph) -> list[Block]:
-        return [re.sub(r"^(\d+(?=\.)|[-+#>])(?=[.\s])", r"\\\1", self.inline(node))]
+        text = re.sub(r"^(\d+)(?=\.\s)", r"\1\\", self.inline(node))  # neither a list
+        return [re.sub(r"^([-+#](?=\s)|>)", r"\\\1", text)]  # nor a heading nor a quotation
 
     def block_rubric(self, node: nodes.rubric) -> list[Block]:
         return [f"**{self.inline(node)}**"]
