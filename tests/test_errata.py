@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import sklearn
@@ -20,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import errata_table
 from mammocourse.datasets import load_mnist01
+from mammocourse.models import build_scanner
 from tolerances import FINITE_DIFFERENCES, FLOAT64, ITERATIVE, MONTE_CARLO_ERRORS
 
 Array = np.ndarray
@@ -735,6 +737,14 @@ def test_paper_gain_in_points():
     points, relative = 100 * (best - baselines), 100 * (best / baselines - 1)
     assert np.round(points, 1).tolist() == [9.0, 4.0]
     assert np.round(relative, 1).tolist() == [13.3, 5.5]
+
+
+def test_paper_scanner_keeps_a_dense_layer():
+    scanner = build_scanner()
+    convolutions = [layer for layer in scanner.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [96, 256, 512, 512, 512, 4096]
+    assert convolutions[-1].kernel_size == (6, 6)
+    assert scanner.output.shape[-1] == 4096
 
 
 # The list itself
