@@ -36,18 +36,22 @@ LOOKS = {"test_site.py"}  # what looks at the finished site
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal the tests to the workers by files: the book first, the looks at its site last."""
+    """Deal the tests to the workers by files: the book first, last the site, page by page."""
     from xdist.scheduler import LoadFileScheduling
 
     class Dealt(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             name = Path(file).name
-            return "looks" if name in LOOKS else "book" if name in BOOK else file
+            if name in LOOKS:
+                page = re.search(r"\w+\.html", nodeid)
+                return f"looks at {page[0] if page else 'the site'}"
+            return "book" if name in BOOK else file
 
         def _assign_work_unit(self, node: Any) -> None:
-            for scope in self.workqueue.keys() & {"book", "looks"}:
-                self.workqueue.move_to_end(scope, last=scope == "looks")
+            last = (scope for scope in self.workqueue if scope.startswith("looks"))
+            for scope in [*last, *(self.workqueue.keys() & {"book"})]:
+                self.workqueue.move_to_end(scope, last=scope != "book")
             super()._assign_work_unit(node)
 
     return Dealt(config, log)
