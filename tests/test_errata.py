@@ -739,6 +739,11 @@ def test_paper_gain_in_points():
     assert np.round(relative, 1).tolist() == [13.3, 5.5]
 
 
+def test_paper_small_images_are_square():
+    for build in (keras.applications.VGG16, keras.applications.ResNet50):
+        assert build(weights=None).input_shape == (None, 224, 224, 3)
+
+
 def test_paper_scanner_keeps_a_dense_layer():
     scanner = build_scanner()
     convolutions = [layer for layer in scanner.layers if isinstance(layer, keras.layers.Conv2D)]

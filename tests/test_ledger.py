@@ -96,6 +96,30 @@ def test_a_mean_is_not_shown_as_a_whole_number(value: float, text: str) -> None:
     assert show(claim(claimed=None, decimals=0), 16721.2) == "16,721"
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (0.00344, "0.0034"),
+        (0.5, "0.50"),
+        (1.384, "1.4"),
+        (18.78, "19"),
+        (5099.2, "5,099"),
+        (0, "0"),
+    ],
+)
+def test_a_standard_error_is_shown_with_two_digits(error: float, text: str) -> None:
+    assert ledger_table._two_digits(error) == text
+
+
+def test_the_ledger_shows_the_standard_errors_that_were_recorded() -> None:
+    shown = {row.claim.id: row.error for row in ledger_table.rows()}
+    for path in RESULTS:
+        for name, entry in json.loads(path.read_text("utf-8"))["results"].items():
+            if claims()[name].scale != "small":
+                error = entry.get("mc_error")
+                assert shown[name] == ("" if error is None else ledger_table._two_digits(error))
+
+
 def test_a_finding_of_the_course_has_no_printed_value() -> None:
     for row in claims().values():
         assert (row.claimed is None) == (row.source == "course")

@@ -107,3 +107,17 @@ def test_an_unknown_element_is_an_error_and_not_a_gap() -> None:
     page = notebook_writer.Page(document, "page", ENV)
     with pytest.raises(NotImplementedError, match="block_doctest_block"):
         page.blocks()
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("c9-loss", "A loss of □."), ("stored:loss", "A loss of 0.08."), (None, "A loss of □.")],
+)
+def test_a_template_keeps_the_stored_results(key: str | None, expected: str) -> None:
+    quoted = nodes.inline("", "0.08", classes=["pasted-text"])
+    if key is not None:
+        quoted[notebook_writer.KEY] = key
+    document = new_document("page")
+    document += nodes.paragraph("", "", nodes.Text("A loss of "), quoted, nodes.Text("."))
+    assert notebook_writer.Page(document, "page", ENV, values=False).blocks() == [expected]
+    assert notebook_writer.Page(document, "page", ENV).blocks() == ["A loss of 0.08."]

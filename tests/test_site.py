@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 import chapters as course
+import ledger_table
 
 TOC = yaml.safe_load((course.ROOT / "_toc.yml").read_text("utf-8"))
 PAGES = [f"{TOC['root']}.html"] + [
@@ -436,6 +437,7 @@ def test_the_ledger_shows_every_claim(site: Path) -> None:
     found = soup(site, page).select("table.mammocourse-ledger tbody tr")
     rows = {row["id"]: row for row in found}
     assert len(rows) == len(found) == len(claims())
+    errors = {row.claim.id: row.error for row in ledger_table.rows()}
     for claim in claims().values():
         row = rows[f"claim-{claim.id.lower().replace('.', '-')}"]
         verdict = row.select_one("td.ledger-verdict strong").get_text().lower()
@@ -446,6 +448,8 @@ def test_the_ledger_shows_every_claim(site: Path) -> None:
         by_hand = verdict in ("needs real data", "cannot be recomputed")
         if not by_hand:
             assert "#record-" in link["href"] or "derived_claims" in link["href"], claim.id
+        row_error = errors[claim.id] and f"standard error {errors[claim.id]}"
+        assert row_error in row.select_one("td.ledger-recomputed").get_text(), claim.id
         assert by_hand == row.select_one("td.ledger-recomputed").get_text().strip().startswith("–")
         assert len(row.select_one("td.ledger-why").get_text()) > 5, claim.id
 

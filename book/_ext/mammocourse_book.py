@@ -13,6 +13,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from myst_nb.ext.glue.roles import PasteTextRole
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -128,6 +129,17 @@ def mark_recording_cells(app: Sphinx, doctree: nodes.document) -> None:
             container["ids"].append(name)
 
 
+class QuotedValue(PasteTextRole):
+    """``{glue:text}`key:format` ``: as in myst-nb, with the key left on the node."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Quote the value; the notebook writer asks where it came from."""
+        found, messages = super().run()
+        for node in found:
+            node[notebook_writer.KEY] = self.text.rsplit(":", 1)[0]
+        return found, messages
+
+
 def _text(value: str, **attributes: Any) -> nodes.paragraph:
     return nodes.paragraph("", value, **attributes)
 
@@ -223,13 +235,14 @@ class Ledger(SphinxDirective):
 
     def _row(self, row: Any, columns: list[str]) -> nodes.row:
         bold = nodes.strong("", row.kind.capitalize())
+        error = [_text(f"standard error {row.error}", classes=["where"])] if row.error else []
         contents = {
             "claim": [
                 _text(row.claim.quantity.strip()),
                 _text(row.claim.section, classes=["where"]),
             ],
             "stated": [_text(row.stated)],
-            "recomputed": [_text(row.recomputed), self._link(row)],
+            "recomputed": [_text(row.recomputed), *error, self._link(row)],
             "verdict": [nodes.paragraph("", "", bold)],
             "why": [self._why(row.claim.why.strip())],
         }
@@ -348,7 +361,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", mend_roles)
     app.connect("doctree-read", mark_recording_cells)
     app.connect("build-finished", write_notebooks)
+    app.setup_extension("myst_nb")  # which has the role's first version
+    app.add_role_to_domain("glue", "text", QuotedValue(), override=True)
     app.add_directive("ledger", Ledger)
     app.add_directive("guide-table", GuideTable)
     app.add_directive("errata", Errata)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

@@ -68,6 +68,8 @@ class Row:
     claim : Claim
     stated, recomputed : str
         The numbers, as they are printed.
+    error : str
+        The standard error of the recomputed number, or nothing where none was recorded.
     scale : str
         "small scale", "full scale", "by arithmetic" or nothing.
     kind, remark : str
@@ -80,6 +82,7 @@ class Row:
     claim: Claim
     stated: str
     recomputed: str
+    error: str
     scale: str
     kind: str
     remark: str
@@ -142,6 +145,7 @@ def rows() -> list[Row]:
         best = _best(claim, recomputed.get(claim.id, {}))
         is_year = claim.quantity.startswith("year ")
         value = None if best is None else best[1]
+        error = None if best is None else recomputed[claim.id][best[0]].get("mc_error")
         scale = "" if best is None else f"{best[0]} scale"
         heading = kind(claim, value)
         remark = verdict(claim, value)
@@ -154,6 +158,7 @@ def rows() -> list[Row]:
                 claim=claim,
                 stated=stated.replace(",", "") if is_year else stated,
                 recomputed=shown.replace(",", "") if is_year else shown,
+                error="" if error is None else _two_digits(error),
                 scale=scale.replace("arithmetic scale", "by arithmetic"),
                 kind=heading,
                 remark=remark.lstrip(" ,;:"),
@@ -161,6 +166,12 @@ def rows() -> list[Row]:
             )
         )
     return table
+
+
+def _two_digits(error: float) -> str:
+    """Write a standard error with two digits that count, and never with an exponent."""
+    decimals = 1 - math.floor(math.log10(error)) if error > 0 else 0
+    return f"{error:,.{max(decimals, 0)}f}"
 
 
 def _places(executed: Executed) -> dict[str, str]:

@@ -54,6 +54,8 @@ BELONGS = (
 )
 ANSWER_PLACE = "*Write your answer here.*"
 VALUE = "\N{WHITE SQUARE}"  # stands for a value that the chapter computes
+KEY = "mammocourse-key"  # attribute of a quoted value: the name under which a cell left it
+STORED = ("stored:", "half:", "error:")  # such names belong to values read from data/results
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Page:
     """Turns one resolved page into blocks of Markdown and references to code cells.
 
     With ``values=False``, :data:`VALUE` stands for each value that the chapter computes and its
-    text quotes: the last digits of some depend on the processor.
+    text quotes: the last digits of some depend on the processor. Stored results stay.
     """
 
     def __init__(
@@ -364,7 +366,8 @@ class Page:
             return ""
         if isinstance(node, nodes.inline | nodes.title_reference):
             quoted = "pasted-text" in node["classes"]  # by a glue role
-            return VALUE if quoted and not self.values else self.inline(node)
+            computed = quoted and not node.get(KEY, "").startswith(STORED)
+            return VALUE if computed and not self.values else self.inline(node)
         raise NotImplementedError(
             f"{self.doctree.get('source')}, line {node.parent.line}: the notebook writer does "
             f"not know the inline element {type(node).__name__!r} ({node.astext()!r}); add it "
