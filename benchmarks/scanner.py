@@ -108,7 +108,7 @@ def differences(patches: np.ndarray, merged: np.ndarray, one_pass: np.ndarray) -
     }
 
 
-def compare(architecture: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(architecture: str) -> list[dict[str, Any]]:
     """Measure a scanner in the three ways, a process for each; print and return its rows."""
     rows: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -148,7 +148,7 @@ def main() -> None:
         return
     print(f"processor: {processor()}; one thread")
     print(", ".join(f"{name} {version}" for name, version in versions().items()))
-    rows = [row for name in UNPADDED + PADDED for row in compare(name, arguments)]
+    rows = [row for name in UNPADDED + PADDED for row in compare(name)]
     if arguments.store:
         command = ["python", "benchmarks/" + Path(__file__).name, *sys.argv[1:]]
         write_csv(pd.DataFrame(rows).round(7), STORED, " ".join(command))

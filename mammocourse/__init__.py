@@ -1,7 +1,7 @@
 """Helper package of the course *From digits to mammograms*.
 
 Importing the package costs almost nothing: every library is imported by the
-function that needs it, and every capability is a submodule that you import by
+module or function that needs it, and every capability is a submodule that you import by
 name, for example ``from mammocourse.datasets import load_mnist01``.
 
 Two scales, one code path: ``MAMMOCOURSE_MODE=small`` (the default) runs every

@@ -77,6 +77,21 @@ class Exercise:
             parts.append(f"{self.atol:.12f}".rstrip("0").rstrip("."))
         return " or ".join(parts) or "none: the answer must be exact"
 
+    def accepts(self, given: Any, right: Any, tolerances: float = 1) -> bool:
+        """Tell whether an answer lies within some tolerances of the right one."""
+        rtol, atol = tolerances * max(self.rtol, _ROUNDING), tolerances * self.atol
+        return bool(np.allclose(given, right, rtol=rtol, atol=atol))
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw parameters for which no listed mistake comes near the right answer."""
+        for _ in range(_DRAWS):
+            parameters = dict(self.parameters(rng))
+            right = self.solution(parameters)
+            wrong = (mistake.answer(parameters) for mistake in self.mistakes)
+            if not any(self.accepts(answer, right, _APART) for answer in wrong):
+                return parameters
+        raise RuntimeError(f"{self.id}: in {_DRAWS} draws a listed mistake came near the answer.")
+
 
 @dataclass(frozen=True)
 class Feedback:
@@ -154,7 +169,7 @@ def variant(exercise_id: str, student: str | None = None) -> dict[str, Any]:
     exercise = _find(exercise_id)
     name = str(student or os.environ.get("MAMMOCOURSE_STUDENT") or "").strip() or "reader"
     digest = hashlib.sha256(f"{exercise_id}/{name}".encode("utf-8", "surrogateescape")).digest()
-    return dict(exercise.parameters(np.random.default_rng(list(digest))))
+    return exercise.draw(np.random.default_rng(list(digest)))
 
 
 def solution(exercise_id: str, student: str | None = None) -> Any:
@@ -219,14 +234,10 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
     if not np.isfinite(given).all():
         return Feedback(False, "The answer holds a value that is not a finite number.")
 
-    def same(right: Any) -> bool:
-        rtol = max(exercise.rtol, _ROUNDING)
-        return bool(np.allclose(given, right, rtol=rtol, atol=exercise.atol))
-
-    if same(expected):
+    if exercise.accepts(given, expected):
         return Feedback(True, f"Tolerance: {exercise.tolerance()}.")
     for mistake in exercise.mistakes:
-        if same(mistake.answer(parameters)):
+        if exercise.accepts(given, mistake.answer(parameters)):
             return Feedback(False, mistake.hint)
     if np.all(np.abs(expected) < 1) and np.allclose(given / 100, expected, rtol=0.02):
         return Feedback(False, "This looks like a percentage; give a fraction, 0.25 for 25%.")
@@ -238,6 +249,8 @@ def check(exercise_id: str, answer: Any, student: str | None = None) -> Feedback
     return Feedback(False, f"{exercise.hint} Tolerance: {exercise.tolerance()}.")
 
 
+_APART = 3  # tolerances between the right answer and a listed mistake
+_DRAWS = 100
 _ROUNDING = 1e-9  # how far two ways to compute the same number may differ
 
 

@@ -1,6 +1,6 @@
 """The stored predictions of a model: one row per image, as text that anybody can read.
 
-Chapters 8, 9, 11 and 12 write them, chapter 13 compares them. A table has the columns
+Chapters 8, 9 and 12 write them, chapter 13 compares them. A table has the columns
 
 - ``id``: the image or lesion, as text; together with ``model``, ``split`` and ``scale``
   (those that are there) it occurs once;

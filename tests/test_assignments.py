@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import csv
 import importlib
@@ -270,11 +269,8 @@ def test_functions_that_answer_an_exercise_are_not_handed_out() -> None:
 def test_the_set_up_cells_are_complete(item: course.Chapter) -> None:
     setup, known = assignments.setup(item), set(dir(builtins))
     for cell in setup.given:
-        assert assignments._uses(cell) - known <= set().union(
-            *(assignments._defines(s) for s in ast.parse(cell).body)
-        )
-        for statement in ast.parse(cell).body:
-            known |= assignments._defines(statement)
+        assert assignments.uses(cell) - known <= assignments.defines(cell)
+        known |= assignments.defines(cell)
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=IDS)

@@ -187,3 +187,23 @@ def test_a_percentage_is_recognized(share: Exercise, answer: float) -> None:
 @pytest.mark.parametrize("answer", [0.36, 0.0, 0.5, 1.0])
 def test_another_wrong_answer_gets_the_hint(share: Exercise, answer: float) -> None:
     assert check("01-share", answer).message.startswith("Divide.")
+
+
+def test_numbers_for_which_a_listed_mistake_is_right_are_not_drawn() -> None:
+    drawn = iter([2, 2, 5])  # 2 + 2 is also 2 times 2, and 2 squared
+    exercise = Exercise(
+        id="00-twice",
+        parameters=lambda rng: {"x": next(drawn)},
+        solution=lambda p: 2 * p["x"],
+        hint="Twice.",
+        mistakes=[Mistake(lambda p: p["x"] ** 2, "That is the square.")],
+    )
+    assert exercise.draw(np.random.default_rng(0)) == {"x": 5}
+
+
+def test_an_exercise_without_usable_numbers_is_named() -> None:
+    exercise = Exercise(
+        id="00-same", solution=lambda p: 1.0, hint="One.", mistakes=[Mistake(lambda p: 1.0, "No.")]
+    )
+    with pytest.raises(RuntimeError, match="00-same"):
+        exercise.draw(np.random.default_rng(0))

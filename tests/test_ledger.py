@@ -65,7 +65,7 @@ def test_a_claim_may_word_its_own_verdicts() -> None:
     assert verdict(worded, 0.99) == "reproduced, but"
     assert verdict(worded, 0.5) == "otherwise"
     assert verdict(claim(claimed=None), 0.5) == "finding"
-    assert verdict(claim(needs="inbreast"), None) == "needs the real data"
+    assert verdict(claim(needs="inbreast"), None) == "needs real data"
     assert verdict(claim(needs="elsewhere"), None) == "cannot be recomputed"
 
 

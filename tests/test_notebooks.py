@@ -7,13 +7,13 @@ import copy
 import itertools
 import re
 import subprocess
-import symtable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
+import assignments
 import chapters as course
 import nbval_run
 import notebook_writer
@@ -39,19 +39,6 @@ def names(source: str, context: type) -> set[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Name) and isinstance(node.ctx, context)
     }
-
-
-def global_names(source: str) -> tuple[set[str], set[str]]:
-    """Return the global names that some code defines, and those that it uses."""
-    top = symtable.symtable(source, "cell", "exec")
-    defined = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    used, tables = set(), [top]
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        symbols = (s for s in table.get_symbols() if s.is_referenced())
-        used |= {s.get_name() for s in symbols if table is top or s.is_global()}
-    return defined, used
 
 
 def test_chapters_run_and_print_the_stored_results(
@@ -266,7 +253,7 @@ def test_no_later_cell_depends_on_an_exercise(item: course.Chapter) -> None:
 def test_no_cell_depends_on_one_that_notebooks_leave_out(item: course.Chapter) -> None:
     left_out: set[str] = set()
     for cell in code_cells(item):
-        defined, used = global_names(cell.source)
+        defined, used = assignments.defines(cell.source), assignments.uses(cell.source)
         if "remove-cell" in course.tags(cell):
             left_out |= defined
         else:

@@ -43,7 +43,7 @@ def is_binary(path):
     return False
 
 
-# --- environment.yml (conda, Binder)
+# --- environment.yml (conda)
 
 # conda-forge calls these packages otherwise than PyPI does
 CONDA_NAMES = {"tensorflow-cpu": "tensorflow"}
@@ -177,6 +177,12 @@ def test_every_asset_has_a_licence_row():
     assert "data/mnist01.npz" in assets
     missing = [name for name in assets if not any(matches(name, row["path"]) for row in ROWS)]
     assert not missing, f"no row in data/LICENCES.yml: {', '.join(missing)}"
+
+
+def test_the_wheel_names_every_licence_of_its_data():
+    stated = set(PROJECT["license"].split(" AND "))
+    found = [row["licence"].partition(" (")[0] for row in ROWS if row["path"].startswith("data/")]
+    assert {name.replace(" ", "-") for name in found} <= stated
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["path"])

@@ -43,7 +43,7 @@ def times() -> list[str]:
         reading = f"{known[item.number].minutes} min" if item.number in known else "–"
         rows.append((f"{{doc}}`{item.name}`", reading, small, full, date))
     head = ("Chapter", "Reading", "Small run, when this site was built", "Stored full run", "Date")
-    return _table(head, rows)
+    return guide_tables.markdown_table(head, rows)
 
 
 def machines() -> list[str]:
@@ -62,7 +62,9 @@ def targets() -> list[str]:
     """Return the targets of the Makefile with what it says about them."""
     text = (course.ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z-]+):.*?##\s*(.+)$", text, re.M)
-    return _table(("Command", "What it does"), [(f"`make {name}`", what) for name, what in found])
+    return guide_tables.markdown_table(
+        ("Command", "What it does"), [(f"`make {name}`", what) for name, what in found]
+    )
 
 
 def checksums() -> list[str]:
@@ -77,7 +79,7 @@ def checksums() -> list[str]:
     rows += [
         (f"`{name}`", "MNIST", "–", f"`{digest[:SHORT]}…`") for name, digest in MNIST_FILES.items()
     ]
-    return _table(("File", "Of", "Bytes", "SHA-256 begins with"), rows)
+    return guide_tables.markdown_table(("File", "Of", "Bytes", "SHA-256 begins with"), rows)
 
 
 def citation() -> list[str]:
@@ -105,8 +107,3 @@ def citation() -> list[str]:
 
 def _name(author: dict[str, str]) -> str:
     return author.get("name") or f"{author['given-names']} {author['family-names']}"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    lines = [head, ("---",) * len(head), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]

@@ -230,20 +230,20 @@ def setup(item: course.Chapter) -> Setup:
     defined = _definitions(item)
     own = [part for task in found for part in (*task.given, task.stub)]
     solved = [task.solution for task in found if task.id]
-    kept = {n for part in own + solved for s in ast.parse(part).body for n in _defines(s)}
+    kept = set().union(*map(defines, own + solved))
     defined = {name: one for name, one in defined.items() if name not in kept}
     texts = [task.text for task in found if task.id]
     named = {n for text in texts for n in _named(text) if _is_function(defined.get(n))}
-    seen = _closure({"check", "variant", "np"}.union(named, *map(_uses, own)), defined)
-    direct = {name for part in solved for name in _uses(part)}
+    seen = _closure({"check", "variant", "np"}.union(named, *map(uses, own)), defined)
+    direct = {name for part in solved for name in uses(part)}
     seen |= {n: one for n, one in defined.items() if n in direct and one.imports}
     worked, handed_out, done = {}, {}, set(seen)
     for task in found:
         if task.id:
-            uses = _closure(_uses(task.solution), defined)
-            worked[task.id] = _cells({n: one for n, one in uses.items() if n not in done})
-            done |= set(uses)
-            called = sorted(_uses(task.solution) & set(seen))
+            needed = _closure(uses(task.solution), defined)
+            worked[task.id] = _cells({n: one for n, one in needed.items() if n not in done})
+            done |= set(needed)
+            called = sorted(uses(task.solution) & set(seen))
             handed_out[task.id] = [name for name in called if _of_course(seen[name])]
     return Setup(_cells(seen), worked, handed_out)
 
@@ -257,7 +257,7 @@ def _definitions(item: course.Chapter) -> dict[str, _Definition]:
             for statement in ast.parse(cell.source).body:
                 text = ast.get_source_segment(cell.source, statement) or ""
                 one = _Definition(place := place + 1, statement, text)
-                defined.update(dict.fromkeys(_defines(statement), one))
+                defined.update(dict.fromkeys(defines(text), one))
     return defined
 
 
@@ -269,7 +269,7 @@ def _closure(wanted: set[str], defined: dict[str, _Definition]) -> dict[str, _De
         name = wanted.pop()
         if name in defined and name not in chosen:
             chosen[name] = defined[name]
-            wanted |= _uses(defined[name].text)
+            wanted |= uses(defined[name].text)
     return chosen
 
 
@@ -312,12 +312,13 @@ def _imports(statements: dict[str, Any]) -> str:
     return "\n".join([*sorted(plain), *sorted(lines)])
 
 
-def _defines(statement: ast.stmt) -> set[str]:
-    top = symtable.symtable(ast.unparse(statement), "cell", "exec")
+def defines(source: str) -> set[str]:
+    """Return the global names that some code defines."""
+    top = symtable.symtable(source, "cell", "exec")
     return {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
 
 
-def _uses(source: str) -> set[str]:
+def uses(source: str) -> set[str]:
     """Return the global names that some code uses."""
     top = symtable.symtable(source, "cell", "exec")
     used, tables = set(), [top]

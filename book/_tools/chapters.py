@@ -7,13 +7,14 @@ the data, the lock file and the mode; the result is kept in a cache of
 
 from __future__ import annotations
 
-import argparse
 import copy
 import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -68,11 +69,16 @@ class Chapter:
         )
 
 
+def cell_digest(cell_type: str, source: str) -> str:
+    """Return the id of a cell with this content."""
+    return hashlib.sha256(f"{cell_type}\n{source}".encode()).hexdigest()[:12]
+
+
 def number_cells(notebook: Any) -> None:
     """Give every cell an id that depends on its content alone."""
     seen: dict[str, int] = {}
     for cell in notebook.cells:
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        digest = cell_digest(cell.cell_type, cell.source)
         seen[digest] = seen.get(digest, 0) + 1
         cell["id"] = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -247,10 +253,10 @@ def execute(source: Any, progress: Callable[[int, int], None] | None = None) -> 
     return notebook
 
 
-def execute_all(force: bool = False) -> None:
+def execute_all() -> None:
     """Execute every chapter that is not cached, with one line of progress each."""
     for item in chapters():
-        found = None if force else cached(item)
+        found = cached(item)
         if found is not None:
             print(f"{item.name:<32} unchanged ({found[1]:.0f} s when it ran)", flush=True)
             continue
@@ -275,14 +281,7 @@ def source_hash(item: Chapter) -> str:
     return hashing.source_hash(sources, ROOT / "mammocourse")
 
 
-def main() -> None:
-    """Execute the chapters from the command line."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--force", action="store_true", help="run cached chapters again")
-    arguments = parser.parse_args()
-    os.chdir(ROOT)
-    execute_all(force=arguments.force)
-
-
-if __name__ == "__main__":
-    main()
+def jupyter_book(*arguments: str) -> int:
+    """Run Jupyter Book's program in the course's folder and return its exit status."""
+    program = Path(sysconfig.get_path("scripts")) / "jupyter-book"
+    return subprocess.call([str(program), "build", ".", *arguments], cwd=ROOT)

@@ -7,11 +7,7 @@ A dead link is reported and is no error: other sites come and go. The report is
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import chapters as course
@@ -65,12 +61,9 @@ def report(links: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Check all links and write the report; only a checker that fails is an error."""
-    os.chdir(course.ROOT)
     RESULTS.unlink(missing_ok=True)
-    program = str(Path(sys.executable).with_name("jupyter-book"))
-    command = [program, "build", ".", "--builder", "custom"]
-    command += ["--custom-builder", "linkcheck", "-q", "--keep-going"]
-    subprocess.run(command, check=False)  # its status is 1 for any dead link
+    options = ["--builder", "custom", "--custom-builder", "linkcheck"]
+    course.jupyter_book(*options, "-q", "--keep-going")  # its status is 1 for any dead link
     if not RESULTS.exists():
         raise SystemExit("The links were not checked: the messages above say why.")
     links = read(RESULTS.read_text("utf-8"))

@@ -117,7 +117,6 @@ def _finding(row: Row) -> list[str]:
     """Return one finding as a box."""
     return [
         f"`````{{admonition}} {row['place']}: {row['what']} ({row['status']})",
-        ":class: mammocourse-erratum",
         f":name: {_anchor(row)}",
         "",
         f"**{SOURCES[row['source']]}, {'' if row['section'][0] == 'A' else 'section '}"

@@ -73,7 +73,8 @@ def _objectives(item: course.Chapter, text: str) -> list[str]:
     return re.findall(r"^- (.+)$", box[1], re.M)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    """Return a Markdown table, line by line."""
     lines = [head, ("---",) * len(head), *rows]
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
 
@@ -100,7 +101,7 @@ def workload(content: str) -> list[str]:
         for one in facts().values()
     ]
     head = ("Chapter", "Reading (minutes)", "Checked exercises", "Their points", "Open", "Hours")
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def plan(content: str) -> list[str]:
@@ -112,7 +113,7 @@ def plan(content: str) -> list[str]:
         links = ", ".join(item.link for item in items) or "–"
         hours = f"{_hours(items):.1f}" if items else "–"
         rows.append((week, links, hours, entry["session"]))
-    return _table(("Week", "Chapters", "Hours at home", "In class"), rows)
+    return markdown_table(("Week", "Chapters", "Hours at home", "In class"), rows)
 
 
 def objectives(content: str) -> list[str]:
@@ -158,7 +159,7 @@ def rubric(content: str) -> list[str]:
             if name not in texts:
                 raise ValueError(f"the rubric lacks {name} of chapter {number}.")
             rows.append((f"{{ref}}`{label}`", texts[name]))
-    return _table(("Exercise", "A full answer"), rows)
+    return markdown_table(("Exercise", "A full answer"), rows)
 
 
 def tables() -> list[tuple[str, str]]:

@@ -149,7 +149,7 @@ def rows() -> list[Row]:
         scale = "" if best is None else f"{best[0]} scale"
         heading = kind(claim, value)
         remark = verdict(claim, value)
-        for start in (heading, "needs the real data", heading.split()[0]):
+        for start in (heading, heading.split()[0]):
             remark = remark.removeprefix(start)
         stated = "–" if claim.claimed is None else f"{claim.claimed:,.{claim.decimals}f}"
         shown = "–" if value is None else show(claim, value)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import chapters as course
 import guide_tables
@@ -14,7 +10,6 @@ import guide_tables
 
 def make_site() -> None:
     """Leave the finished site in ``_build/html`` or stop with an error."""
-    os.chdir(course.ROOT)
     guide_tables.check_tables()
     course.execute_all()
     # After a build that failed, was interrupted or had other pages, Sphinx would
@@ -25,8 +20,7 @@ def make_site() -> None:
         shutil.rmtree(course.BUILD / ".doctrees", ignore_errors=True)
         shutil.rmtree(course.BUILD / "html", ignore_errors=True)
     complete.unlink(missing_ok=True)
-    program = str(Path(sys.executable).with_name("jupyter-book"))
-    if subprocess.call([program, "build", ".", "-W", "--keep-going", "-q"]) != 0:
+    if course.jupyter_book("-W", "--keep-going", "-q") != 0:
         raise SystemExit("The site was not built: each warning above is an error here.")
     complete.write_text(contents, encoding="utf-8")
     print(f"The site is ready: {course.BUILD / 'html' / 'index.html'}")

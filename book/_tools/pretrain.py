@@ -126,6 +126,11 @@ def accuracies(model: keras.Model, crops: SourceCrops) -> dict[str, float]:
     }
 
 
+def checkpoint_path(kind: str, images: int, epochs: int, folder: Path) -> Path:
+    """Return where the state of an unfinished training is kept."""
+    return folder / f"pretrain_{kind}_{images}_{epochs}.keras"
+
+
 def train(kind: str, images: int, epochs: int, folder: Path) -> keras.Model:
     """Train on the source task, from the last finished epoch where there is one.
 
@@ -150,13 +155,13 @@ def train(kind: str, images: int, epochs: int, folder: Path) -> keras.Model:
     if kind == "shuffled":
         order = np.random.default_rng(SEEDS["steps"]).permutation(images)
     labels = {name: values[order] for name, values in crops.labels.items()}
-    checkpoint = folder / f"pretrain_{kind}_{images}_{epochs}.keras"
-    progress = checkpoint.with_suffix(".json")
-    if progress.exists():
-        done = json.loads(progress.read_text(encoding="utf-8"))["epochs"]
+    checkpoint = checkpoint_path(kind, images, epochs, folder)
+    done = 0
+    if checkpoint.exists():
         model = keras.models.load_model(checkpoint)
+        done = int(model.optimizer.iterations) // (images // BATCH)
+        print(f"{kind}: going on after epoch {done} with {checkpoint}", flush=True)
     else:
-        done = 0
         keras.utils.set_random_seed(SEEDS["steps"])
         model = source_model(SIZE)
         steps = epochs * (images // BATCH)
@@ -175,7 +180,6 @@ def train(kind: str, images: int, epochs: int, folder: Path) -> keras.Model:
         run = model.fit(Epoch(crops, labels, number), shuffle=False, verbose=0)
         model.save(checkpoint.with_suffix(".new.keras"))
         os.replace(checkpoint.with_suffix(".new.keras"), checkpoint)
-        progress.write_text(json.dumps({"epochs": number + 1}), encoding="utf-8")
         loss, seconds = run.history["loss"][-1], time.process_time() - started
         found = accuracies(model, held_out)
         print(f"{kind} {number + 1}/{epochs}: {loss:.3f} {found} {seconds:.0f} s", flush=True)
@@ -198,10 +202,13 @@ def write(kind: str, images: int, epochs: int, folder: Path, target: Path) -> No
         "accuracy": accuracies(model, make_source_crops(2000, size=SIZE, seed=SEEDS["held out"])),
         "classes": SOURCE_CLASSES,
         "package": mammocourse.__version__,
-        "versions": {**versions(), "keras": keras.__version__},
+        "versions": versions(),
     }
     path = target / FILES[kind]
-    np.savez_compressed(path, metadata=np.array(json.dumps(details)), **arrays)
+    unfinished = path.with_suffix(".new.npz")
+    np.savez_compressed(unfinished, metadata=np.array(json.dumps(details)), **arrays)
+    os.replace(unfinished, path)
+    checkpoint_path(kind, images, epochs, folder).unlink()  # the next run is a new one
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{details['accuracy']}\n{digest}  {FILES[kind]}", flush=True)
 

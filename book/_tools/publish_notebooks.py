@@ -7,7 +7,6 @@ changes the content alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -37,13 +36,9 @@ def _source(cell: dict[str, Any]) -> str:
 
 
 def _is_generated(cell: dict[str, Any]) -> bool:
-    text = f"{cell['cell_type']}\n{_source(cell)}"
     identifier = str(cell.get("id", ""))
-    return identifier == INSTALL or identifier.partition("-")[0] == _digest(text)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]  # as chapters.number_cells
+    digest = course.cell_digest(cell["cell_type"], _source(cell))
+    return identifier == INSTALL or identifier.partition("-")[0] == digest
 
 
 def publish(source: Path = SOURCE, target: Path = TARGET) -> None:

@@ -1,1 +1,0 @@
-"""Tools that turn the chapters into a site and into notebooks."""
