@@ -278,12 +278,11 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
     import tensorflow as tf
 
-    from provenance import processor, versions
+    from provenance import print_machine
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    print(processor())
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     tables: dict[str, Callable[[], None]] = {
         "sizes": lambda: print_sizes(arguments.libauc),
         "growth": print_growth,

@@ -26,11 +26,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is loaded
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,20 +41,13 @@ from mammocourse.datasets import load_mnist01
 from mammocourse.interpret import GradCAM, maximize_filters
 from mammocourse.models import build_mnist_cnn
 from mammocourse.scratch import rescale
-from provenance import processor, versions
+from provenance import cpu_seconds, print_machine
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 warnings.simplefilter("ignore")  # all-zero maps are no subject here
 
 LAYER = "conv"
-
-
-def cpu_seconds(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU seconds of ``run()`` and its result."""
-    start = time.process_time()
-    result = run()
-    return time.process_time() - start, result
 
 
 def one_filter_at_a_time(model: keras.Model, starts: np.ndarray) -> np.ndarray:
@@ -152,8 +143,7 @@ def main() -> None:
         print_memory(*arguments.memory)
         return
 
-    print(f"processor: {processor()}; one thread")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     model = trained_network()
 
     starts = maximize_filters(model, LAYER, steps=0, seed=0)

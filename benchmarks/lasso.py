@@ -22,7 +22,6 @@ Set OMP_NUM_THREADS=1 to compare one thread with one thread.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import sys
 import time
@@ -39,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.lasso import lasso_path, relative_gap, rotation_orbits
 from mammocourse.phantom import make_lesion_crops
 from mammocourse.preprocessing import rotate_right_angles
-from provenance import processor, versions
+from provenance import print_machine
 
 TABLE_4 = (10.0, 6.0, 4.0, 2.0, 0.5, 0.2, 0.01)
 
@@ -141,8 +140,7 @@ def main() -> None:
 
     phantom = make_lesion_crops(options.crops, size=options.size, seed=0)
     images, y = phantom.images[: options.crops], phantom.labels[: options.crops].astype(int)
-    print(f"processor: {processor()}; OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     print(f"{len(images)} crops of {options.size} x {options.size} pixels, {y.sum()} malignant")
     if not options.only_grid:
         X = images.reshape(len(images), -1).astype(np.float32)

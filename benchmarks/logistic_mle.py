@@ -14,11 +14,8 @@ Set OMP_NUM_THREADS=1 to compare one thread with one thread.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +28,9 @@ from sklearn.preprocessing import StandardScaler
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.datasets import load_mnist01
 from mammocourse.logistic import LogisticMLE
-from provenance import processor, versions
+from provenance import cpu_seconds, print_machine
 
 REPEATS = 5
-
-
-def cpu_seconds(fit: Callable[..., Any], X: np.ndarray, y: np.ndarray) -> tuple[Any, float]:
-    """Return ``fit(X, y)`` and its CPU seconds."""
-    start = time.process_time()
-    model = fit(X, y)
-    return model, time.process_time() - start
 
 
 def log_likelihood(model: Any, X: np.ndarray, y: np.ndarray) -> float:
@@ -56,17 +46,19 @@ def main() -> None:
 
     (images, labels), _ = load_mnist01("official")
     X, y = images.reshape(len(images), -1).astype(np.float64), labels.astype(int)
-    print(f"processor: {processor()}; OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()), "; X", X.shape)
+    print_machine()
+    print("X", X.shape)
 
-    runs = [cpu_seconds(LogisticMLE(on_separation="ignore").fit, X, y) for _ in range(REPEATS)]
-    ours, ours_seconds = runs[0][0], float(np.median([seconds for _, seconds in runs]))
+    course = LogisticMLE(on_separation="ignore")
+    runs = [cpu_seconds(lambda: course.fit(X, y)) for _ in range(REPEATS)]
+    ours, ours_seconds = runs[0][1], float(np.median([seconds for seconds, _ in runs]))
     saga = LogisticRegression(
         C=np.inf, solver="saga", tol=1e-4, random_state=0, max_iter=epochs or 10_000
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if epochs else "default", ConvergenceWarning)
-        thesis, saga_seconds = cpu_seconds(make_pipeline(StandardScaler(), saga).fit, X, y)
+        pipeline = make_pipeline(StandardScaler(), saga)
+        saga_seconds, thesis = cpu_seconds(lambda: pipeline.fit(X, y))
 
     print(f"{'':24}{'CPU s':>10}{'iterations':>12}{'log-likelihood':>16}")
     for name, model, seconds, iterations in (
@@ -74,7 +66,7 @@ def main() -> None:
         ("scikit-learn SAGA", thesis, saga_seconds, saga.n_iter_[0]),
     ):
         print(f"{name:24}{seconds:>10.2f}{iterations:>12d}{log_likelihood(model, X, y):>16.4f}")
-    print(f"LogisticMLE(): median of {', '.join(f'{seconds:.2f}' for _, seconds in runs)} s")
+    print(f"LogisticMLE(): median of {', '.join(f'{seconds:.2f}' for seconds, _ in runs)} s")
     print(f"separated: {ours.separated_}; the supremum of the log-likelihood is then 0")
     print(f"ratio of CPU seconds: {saga_seconds / ours_seconds:.1f}")
     if epochs:

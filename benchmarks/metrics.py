@@ -42,7 +42,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse import metrics
-from provenance import processor, versions, write_csv
+from provenance import print_machine, write_csv
 
 MORE = (4, 16)  # times the data sets, as long as the coverage is not clearly between 93 and 97 %
 ERROR = 0.007  # "clearly" is this far inside, one standard error for 1,000 data sets
@@ -374,8 +374,7 @@ def main() -> None:
     parser.add_argument("--only", help="one section: " + ", ".join(dict(sections(Table(0)))))
     parser.add_argument("--store", action="store_true", help="write data/results/coverage.csv")
     arguments = parser.parse_args()
-    print(f"processor: {processor()}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     warnings.simplefilter("ignore", metrics.IntervalWarning)
     table = Table(arguments.data_sets, STORED if arguments.store else None)
     for name, section in sections(table):

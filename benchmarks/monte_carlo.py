@@ -15,14 +15,11 @@ CPU seconds are those of this process. Set OMP_NUM_THREADS=1 to compare one thre
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -30,17 +27,10 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.simulation import MonteCarlo, monte_carlo, replicate, thesis_beta
-from provenance import processor, versions
+from provenance import cpu_seconds, print_machine
 
 THESIS_N = 80_000
 REPEATS = 3
-
-
-def cpu_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Return ``work()`` and its CPU seconds."""
-    start = time.process_time()
-    result = work()
-    return result, time.process_time() - start
 
 
 def print_fits(n: int, saga_epochs: int | None) -> None:
@@ -48,8 +38,8 @@ def print_fits(n: int, saga_epochs: int | None) -> None:
     beta = thesis_beta()
     ours, whole = [], []
     for seed in range(REPEATS):
-        run, seconds = cpu_seconds(lambda s=seed: monte_carlo(beta, n=n, n_replications=1, seed=s))
-        _, drawing = cpu_seconds(lambda s=seed: draw(beta, n, s))
+        seconds, run = cpu_seconds(lambda s=seed: monte_carlo(beta, n=n, n_replications=1, seed=s))
+        drawing, _ = cpu_seconds(lambda s=seed: draw(beta, n, s))
         ours.append(seconds - drawing)
         whole.append(seconds)
         if seed == 0:
@@ -70,7 +60,7 @@ def print_fits(n: int, saga_epochs: int | None) -> None:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model, seconds = cpu_seconds(lambda m=model, X=data: m.fit(X, y))
+            seconds, model = cpu_seconds(lambda m=model, X=data: m.fit(X, y))
         rows.append((name, seconds, model.coef_[0], int(model.n_iter_[0])))
 
     print(f"\nOne replication, n = {n:,}, p = {len(beta)}")
@@ -171,8 +161,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, no SAGA")
     arguments = parser.parse_args()
     quick = arguments.quick
-    print(f"processor: {processor()}; OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     n = 20_000 if quick else THESIS_N
     print_fits(n, 0 if quick else arguments.saga_epochs)
     print_growth(quick)

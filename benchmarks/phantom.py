@@ -28,7 +28,7 @@ from PIL import Image
 import test_phantom as calibration
 from mammocourse.phantom import Phantom, ceiling_auc, make_lesion_crops, make_mammograms
 from mammocourse.resources import data_path
-from provenance import processor, versions
+from provenance import print_machine
 
 REPEATS = 5
 
@@ -98,8 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=1300, help="patients of a sample for AUC")
     patients = parser.parse_args().patients
-    print(f"processor: {processor()}; OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     print_speed()
     print_slopes()
     print_aucs(patients)

@@ -41,7 +41,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.preprocessing import make_dataset
-from provenance import processor, versions
+from provenance import print_machine
 
 SIZE = (224, 224)
 BATCH = 32
@@ -142,8 +142,7 @@ def main() -> None:
                 pair = seconds(lambda run=run, part=part, rest=rest: run(part, *rest), images)
                 taken.setdefault(way, []).append((pair[0] / len(part), pair[1] / len(part)))
 
-    print(f"processor: {processor()}; cores: {os.cpu_count()}")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     print(f"{arguments.images} crops, {arguments.rounds} rounds; milliseconds per crop")
     median = {way: np.median(pairs, axis=0) for way, pairs in taken.items()}
     print(f"{'':22}{'wall':>9}{'CPU':>9}{'CPU/wall':>10}")

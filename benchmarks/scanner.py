@@ -44,7 +44,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse import scanner
-from provenance import processor, versions, write_csv
+from provenance import print_machine, write_csv
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "results" / "scanner.csv"
 UNPADDED = ("vgg_m", "course")
@@ -146,8 +146,7 @@ def main() -> None:
         sizes = sizes if architecture in UNPADDED else [PADDED_SIZE]
         measure(architecture, way, sizes, arguments.imagenet, Path(folder))
         return
-    print(f"processor: {processor()}; one thread")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     rows = [row for name in UNPADDED + PADDED for row in compare(name)]
     if arguments.store:
         command = ["python", "benchmarks/" + Path(__file__).name, *sys.argv[1:]]

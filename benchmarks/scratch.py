@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ from mammocourse.scratch import (
     keras_epsilon,
     rescale,
 )
-from provenance import processor, versions
+from provenance import cpu_seconds, print_machine
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -70,16 +69,9 @@ def keras_network(side: int, kernels: int) -> keras.Sequential:
     return model
 
 
-def cpu_seconds(run: Callable[[], Any]) -> float:
-    """Return the CPU seconds of ``run()``."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
 def compare(scratch: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> np.ndarray:
     """Median CPU seconds (scratch, Keras), in turns, after one round that does not count."""
-    times = [(cpu_seconds(scratch), cpu_seconds(theirs)) for _ in range(rounds + 1)]
+    times = [(cpu_seconds(scratch)[0], cpu_seconds(theirs)[0]) for _ in range(rounds + 1)]
     return np.median(times[1:], axis=0)
 
 
@@ -92,8 +84,7 @@ def main() -> None:
 
     (images, labels), _ = load_mnist01("official")
     x, y = rescale(images[..., np.newaxis]).astype(np.float32), labels.astype(int)
-    print(f"processor: {processor()}; one thread")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     print(f"{len(x)} images, {arguments.epochs} epochs each after one that does not count")
 
     network, model = scratch_network(28, 32), keras_network(28, 32)

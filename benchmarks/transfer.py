@@ -29,7 +29,6 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_tools"))
 from mammocourse.models import build_resnet_classifier, cache_trunk
-from provenance import processor, versions, write_csv
+from provenance import cpu_seconds, print_machine, write_csv
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -90,13 +89,6 @@ def compiled(model: keras.Model) -> keras.Model:
     return model
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    """Return the CPU seconds of ``run()``."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
 def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Measure, print and return one row: an architecture at one size."""
     pixels, labels = write_images(folder, n, size), np.arange(n) % 2
@@ -105,8 +97,8 @@ def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> 
     model = compiled(build_resnet_classifier((size, size, 1), **build))
     theirs = compiled(build_resnet_classifier((size, size, 3), preprocessing=None, **build))
     cache = folder / "cache"
-    filling = seconds(lambda: cache_trunk(model, images, directory=cache))
-    opening = seconds(lambda: cache_trunk(model, images, directory=cache))
+    filling, _ = cpu_seconds(lambda: cache_trunk(model, images, directory=cache))
+    opening, _ = cpu_seconds(lambda: cache_trunk(model, images, directory=cache))
     cached = cache_trunk(model, images, directory=cache)
     head = compiled(cached.head)
     generator = Generator(folder, labels)
@@ -116,7 +108,7 @@ def compare(architecture: str, size: int, n: int, rounds: int, folder: Path) -> 
         "arrays": lambda: model.fit(images, labels, **options),
         "cached": lambda: head.fit(cached.features, labels, **options),
     }
-    taken = [{way: seconds(run) for way, run in ways.items()} for _ in range(rounds + 1)]
+    taken = [{way: cpu_seconds(run)[0] for way, run in ways.items()} for _ in range(rounds + 1)]
     thesis, arrays, ours = (float(np.median([row[way] for row in taken[1:]])) for way in ways)
     row: dict[str, Any] = {
         "network": architecture,
@@ -157,8 +149,7 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="+", default=["course", "resnet50"])
     parser.add_argument("--store", action="store_true", help="write data/results/transfer.csv")
     arguments = parser.parse_args()
-    print(f"processor: {processor()}; one thread")
-    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+    print_machine()
     print(
         f"{arguments.images} images, {arguments.rounds} epochs each after one that does not count"
     )

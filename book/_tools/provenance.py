@@ -1,13 +1,15 @@
-"""On which machine, and with which versions, a number was made."""
+"""On which machine, with which versions and in which time a number was made."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,20 @@ def versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return found
+
+
+def print_machine() -> None:
+    """Print the processor, its cores, the threads that are allowed, and the versions."""
+    threads = os.environ.get("OMP_NUM_THREADS", "any")
+    print(f"processor: {processor()}; cores: {os.cpu_count()}; OMP_NUM_THREADS: {threads}")
+    print(", ".join(f"{name} {version}" for name, version in versions().items()))
+
+
+def cpu_seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the CPU seconds of ``run()`` and its result."""
+    start = time.process_time()
+    result = run()
+    return time.process_time() - start, result
 
 
 def write_csv(frame: pd.DataFrame, path: Path, command: str) -> None:
