@@ -71,7 +71,8 @@ def set_seed(seed: int) -> None:
     """Seed Python, NumPy's legacy generator and, where it is loaded, Keras.
 
     The same seed gives the same result on one machine and thread count; no
-    promise is made across processors or library versions.
+    promise is made across processors or library versions. Import Keras before:
+    one that is loaded later is not seeded.
 
     Parameters
     ----------

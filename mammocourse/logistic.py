@@ -252,7 +252,7 @@ def detect_separation(X: ArrayLike, y: ArrayLike, *, fit_intercept: bool = True)
     Returns
     -------
     Separation
-        ``(separated, quasi, direction)``; true in a condition when separated.
+        With ``separated``, ``quasi`` and ``direction``; true in a condition when separated.
 
     Raises
     ------

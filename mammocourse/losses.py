@@ -78,12 +78,24 @@ def pairwise_auc_loss_reference(y: ArrayLike, s: ArrayLike) -> float:
     float
         Mean of ``log(1 + exp(s_neg - s_pos))`` over all pairs; 0 without a pair.
 
+    Raises
+    ------
+    ValueError
+        If a label is another number, or labels and scores are not two vectors of one length.
+
     Examples
     --------
     >>> round(pairwise_auc_loss_reference([1, 0, 0], [2.0, 2.0, 0.0]), 4)
     0.41
     """
     labels, scores = np.asarray(y), np.asarray(s, dtype=np.float64)
+    if labels.ndim != 1 or labels.shape != scores.shape:
+        raise ValueError(
+            f"y has the shape {labels.shape} and s {scores.shape}; they must be vectors of one "
+            "length."
+        )
+    if not np.isin(labels, [-1, 0, 1]).all():
+        raise ValueError("y must hold 1 for positive and 0 (or -1) for negative samples.")
     positive, negative = scores[labels > 0], scores[labels <= 0]
     losses = np.logaddexp(0.0, negative[np.newaxis, :] - positive[:, np.newaxis])
     return float(losses.mean()) if losses.size else 0.0
@@ -213,8 +225,8 @@ class BufferedPairwiseAUCLoss(keras.losses.Loss):
     >>> model.compile("adam", loss)  # doctest: +SKIP
     >>> model.fit(x, y, validation_data=held_out, callbacks=[loss.callback()])  # doctest: +SKIP
 
-    and ``fit`` with validation data, or ``evaluate``, without the callback is an error.
-    Called directly, ``loss(y, s)`` records.
+    and validation data, or ``evaluate``, are an error for a loss that has had no callback yet.
+    Validation never enters the buffers. Called directly, ``loss(y, s)`` records.
 
     What a step costs does not depend on how many scores the buffers hold: they are kept as
     the moments of cells (see :mod:`mammocourse.pairwise`), which are updated as scores
@@ -304,9 +316,10 @@ class BufferedPairwiseAUCLoss(keras.losses.Loss):
                 self._state += [self._positions, self._position_weights]
 
     def reset(self) -> None:
-        """Empty the buffers."""
+        """Empty the buffers, and record again where an interrupted validation had paused it."""
         import tensorflow as tf
 
+        self._recording.assign(True)
         for variable in self._state:
             variable.assign(tf.zeros_like(variable))
 
@@ -738,7 +751,10 @@ def _labels_and_weights(
     if sample_weight is None:
         weights = ops.ones_like(scores, dtype="float64")
     else:
-        weights = ops.reshape(_real_tensor("sample_weight", sample_weight, "float64"), (-1,))
+        weights = _real_tensor("sample_weight", sample_weight, "float64")
+        if len(weights.shape) == 0:  # one for all
+            weights = weights * ops.ones_like(scores, dtype="float64")
+        weights = ops.reshape(weights, (-1,))
         _check_length("sample_weight", weights, scores)
     usable = ops.logical_and(weights >= 0, weights < np.inf)  # False for NaN
     _refuse(

@@ -232,7 +232,7 @@ def roc_auc_ci(
     Raises
     ------
     ValueError
-        If an argument is not as described, or a class is missing.
+        If an argument is not as described, or a class has fewer than two rows, or patients.
     """
     y = _check_labels(y)
     s = _check_scores("s", s, len(y))

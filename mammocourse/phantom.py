@@ -597,7 +597,8 @@ def make_lesion_crops(
     -----
     Mean, standard deviation, size, contrast and position are drawn before and apart from
     the label: each crop is scaled to a drawn mean and standard deviation, the outline to a
-    drawn area, and the lesion to a drawn contrast (mean inside minus mean outside its mask).
+    drawn area, and the lesion, taken alone, to a drawn contrast (mean inside
+    minus mean outside its mask; in the crop the texture of the tissue adds to it).
 
     Examples
     --------

@@ -899,3 +899,27 @@ def test_the_exact_auc_is_in_the_logs_and_stops_training():
     scores = model.predict(held_x, batch_size=256, verbose=0)
     assert history["val_auc"][-1] == roc_auc_score(held_y, scores)
     assert len(history["val_auc"]) < 60
+
+
+@pytest.mark.parametrize(
+    ("y", "s"), [([0, 2], [1.0, 2.0]), ([0, np.nan], [1.0, 2.0]), ([0, 1, 1], [1.0, 2.0]), (1, 2.0)]
+)
+def test_the_reference_refuses_what_is_no_sample(y: object, s: object) -> None:
+    with pytest.raises(ValueError, match=r"y (must hold 1|has the shape)"):
+        pairwise_auc_loss_reference(y, s)
+
+
+def test_a_reset_ends_the_pause_of_an_interrupted_validation() -> None:
+    loss = BufferedPairwiseAUCLoss()
+    loss.callback().on_test_begin()  # and no end: somebody pressed Stop
+    loss([1, 0], [0.1, 0.2])
+    assert loss.counts == (0, 0)
+    loss.reset()
+    loss([1, 0], [0.1, 0.2])
+    assert loss.counts == (1, 1)
+
+
+@pytest.mark.parametrize("make", [PairwiseAUCLoss, BufferedPairwiseAUCLoss])
+def test_one_weight_for_all_samples_changes_nothing(make: type) -> None:
+    y, s = [1, 0, 0, 1], [0.3, -0.2, 0.9, 0.1]
+    assert float(make()(y, s, sample_weight=2.0)) == pytest.approx(float(make()(y, s)), rel=FLOAT64)
