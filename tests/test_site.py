@@ -430,6 +430,13 @@ def test_every_chapter_says_what_it_is_not(page: str, site: Path) -> None:
         assert words in text, "every chapter carries the warning box of chapter 1 or 2"
 
 
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_prose_quotes_no_missing_value(site: Path, page: str) -> None:
+    quoted = soup(site, page).select("span.pasted-text")
+    missing = [span.parent.get_text() for span in quoted if "nan" in span.get_text().lower()]
+    assert not missing, f"make full CHAPTER={page[5:7]} first: {missing}"
+
+
 def test_the_ledger_shows_every_claim(site: Path) -> None:
     from mammocourse.ledger import KINDS, claims
 
