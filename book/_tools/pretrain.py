@@ -208,7 +208,7 @@ def write(kind: str, images: int, epochs: int, folder: Path, target: Path) -> No
     unfinished = path.with_suffix(".new.npz")
     np.savez_compressed(unfinished, metadata=np.array(json.dumps(details)), **arrays)
     os.replace(unfinished, path)
-    checkpoint_path(kind, images, epochs, folder).unlink()  # the next run is a new one
+    checkpoint_path(kind, images, epochs, folder).unlink(missing_ok=True)  # the next run is new
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{details['accuracy']}\n{digest}  {FILES[kind]}", flush=True)
 
